@@ -1,0 +1,45 @@
+# Two commands: `make demo` and `make test`. Everything else is for developers.
+PYTHON ?= python3
+BIN := .venv/bin
+EXTRAS := dev,device
+ONLY ?=
+
+.PHONY: demo test test-slow check serve bench tables venv clean
+
+demo: .venv/installed  ## the main job, end to end, on real data
+	@$(BIN)/stillhouse demo
+
+test: .venv/installed  ## every test but the slow ones
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -q -m slow
+
+check: .venv/installed  ## formatting, lint, types, contracts between packages, generated tables
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python benches/tables.py --check
+
+serve: .venv/installed
+	$(BIN)/stillhouse serve
+
+bench: .venv/installed  ## figures into benches/results/*.json; ONLY=name runs one
+	$(BIN)/pip install -q -c constraints.txt -e ".[$(EXTRAS),bench]"
+	$(BIN)/python benches/run.py $(ONLY)
+
+tables: .venv/installed  ## write the tables of docs/ anew from benches/results/*.json
+	$(BIN)/python benches/tables.py
+
+venv: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Stillhouse needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
+	@echo "Installing into .venv (once, a few minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e ".[$(EXTRAS)]" 2>.venv/pip.log || { cat .venv/pip.log; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

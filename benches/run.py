@@ -1,0 +1,39 @@
+"""Run one bench, or all of them, each in a process of its own.
+
+Depends on: the standard library. A bench is a script in this folder with a ``main()``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+NOT_BENCHES = {"run", "record", "tables"}
+
+
+def main(names: list[str]) -> int:
+    """Run the named benches (all without names); the exit code is the number that failed."""
+    known = sorted(
+        path.stem
+        for path in FOLDER.glob("*.py")
+        if path.stem not in NOT_BENCHES and not path.stem.startswith("_") and _is_bench(path)
+    )
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no bench {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    n_failed = 0
+    for name in names or known:
+        print(f"== {name}", file=sys.stderr)
+        n_failed += subprocess.run([sys.executable, str(FOLDER / f"{name}.py")]).returncode != 0
+    return n_failed
+
+
+def _is_bench(path: Path) -> bool:
+    return "def main(" in path.read_text()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
