@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_no_folder_shadows_the_standard_library() -> None:
-    """Python 3.14 has a package named compression: a source root of that name must stay no package."""
+    """Python 3.14 has a package named compression; a package of that name here would hide it."""
     assert not (ROOT / "compression" / "__init__.py").exists()
     assert not (ROOT / "tests" / "compression" / "__init__.py").exists()
 
