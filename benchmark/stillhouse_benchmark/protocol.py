@@ -1,0 +1,433 @@
+"""The messages between a device's host and the server, version 1; docs/protocol.md shows them.
+
+Depends on: the standard library. The server imports this module for the shapes; those of a
+finished measurement are in result.py and come with it. Every class is frozen; ``from_json`` takes
+parsed JSON and raises ``ProtocolError`` naming the field, ``to_json`` gives plain lists and dicts.
+``x == type(x).from_json(x.to_json())``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+from stillhouse_benchmark.errors import ProtocolError
+from stillhouse_benchmark.result import (
+    RUNTIME_ROW,
+    Accuracy,
+    Agreement,
+    Counts,
+    HostState,
+    LayerTime,
+    Result,
+    Timing,
+)
+from stillhouse_benchmark.wire import Fields, Message, count_item, number_item, text_item
+
+PROTOCOL_VERSION = 1
+PROTOCOL_HEADER = "Stillhouse-Protocol"
+FAILURE_CLASSES = (
+    "unsupported",
+    "mismatch",
+    "gate",
+    "device-fault",
+    "out-of-memory",
+    "bad-artifact",
+    "timeout",
+    "internal",
+)
+JOB_KINDS = ("benchmark", "check")
+SPLITS = ("validation", "test")
+PRECISIONS = ("f32", "f16", "bf16", "i8")
+
+__all__ = [
+    "FAILURE_CLASSES",
+    "JOB_KINDS",
+    "PRECISIONS",
+    "PROTOCOL_HEADER",
+    "PROTOCOL_VERSION",
+    "RUNTIME_ROW",
+    "SPLITS",
+    "Accuracy",
+    "Agreement",
+    "Counts",
+    "DataManifest",
+    "Device",
+    "Failure",
+    "File",
+    "HostState",
+    "Job",
+    "JobSettings",
+    "LayerTime",
+    "Lease",
+    "Probe",
+    "ProtocolError",
+    "Registered",
+    "Result",
+    "Shard",
+    "Timing",
+]
+
+
+@dataclass(frozen=True)
+class Device(Message):
+    """A device as its host announces it.
+
+    Attributes:
+        name: Unique on its host; the OpenVINO device name (``CPU``, ``GPU.1``, ``MYRIAD``).
+        kind: Device family: the name without its number.
+        full_name: The maker's name for it.
+        runtime: ``openvino`` or ``openvino2021``.
+        runtime_version: As the runtime tells it.
+        precisions: What it computes in, of ``PRECISIONS``; the first is the default.
+        max_opset: Highest ONNX opset its runtime is known to read.
+        host: The host's name.
+        capabilities: ``benchmark``.
+    """
+
+    name: str
+    kind: str
+    full_name: str
+    runtime: str
+    runtime_version: str
+    precisions: tuple[str, ...]
+    max_opset: int
+    host: str
+    capabilities: tuple[str, ...] = ("benchmark",)
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "device") -> Device:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        return cls(
+            name=get.text("name"),
+            kind=get.text("kind"),
+            full_name=get.text("full_name"),
+            runtime=get.text("runtime"),
+            runtime_version=get.text("runtime_version"),
+            precisions=get.each("precisions", text_item),
+            max_opset=get.integer("max_opset", low=1),
+            host=get.text("host"),
+            capabilities=get.each("capabilities", text_item),
+        )
+
+
+@dataclass(frozen=True)
+class File(Message):
+    """A file by its content.
+
+    Attributes:
+        sha256: Hash of the content, 64 lower-case hex digits.
+        bytes: Its length.
+    """
+
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "file") -> File:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        return cls(sha256=get.sha256("sha256"), bytes=get.integer("bytes"))
+
+
+@dataclass(frozen=True)
+class Shard(Message):
+    """A part of a data set: ``.npy`` uint8 of shape (n_images, channels, height, width)."""
+
+    sha256: str
+    bytes: int
+    n_images: int
+
+    @property
+    def file(self) -> File:
+        """The shard as a file."""
+        return File(self.sha256, self.bytes)
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "shard") -> Shard:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        return cls(
+            sha256=get.sha256("sha256"),
+            bytes=get.integer("bytes"),
+            n_images=get.integer("n_images", low=1),
+        )
+
+
+@dataclass(frozen=True)
+class DataManifest(Message):
+    """The images a network is judged on, itself a JSON file named by its hash.
+
+    Attributes:
+        dataset: The data set's name.
+        split: Of ``SPLITS``.
+        split_hash: Names the split's membership.
+        n_images: Images in all shards together.
+        n_classes: Classes; labels lie in [0, n_classes).
+        shape: (channels, height, width).
+        mean: One per channel, of pixels scaled to 0..1: ``x = (pixel / 255 - mean) / std``.
+        std: One per channel, above 0.
+        shards: In the labels' order.
+        labels: ``.npy`` int64 of shape (n_images,).
+    """
+
+    dataset: str
+    split: str
+    split_hash: str
+    n_images: int
+    n_classes: int
+    shape: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shards: tuple[Shard, ...]
+    labels: File
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "manifest") -> DataManifest:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        manifest = cls(
+            dataset=get.text("dataset"),
+            split=get.text("split", one_of=SPLITS),
+            split_hash=get.text("split_hash"),
+            n_images=get.integer("n_images", low=1),
+            n_classes=get.integer("n_classes", low=2),
+            shape=get.each("shape", count_item),
+            mean=get.each("mean", number_item),
+            std=get.each("std", number_item),
+            shards=get.each("shards", Shard.from_json),
+            labels=File.from_json(get.get("labels"), f"{path}.labels"),
+        )
+        if len(manifest.shape) != 3 or min(manifest.shape) < 1:
+            raise ProtocolError(f"{path}.shape", f"must be (C, H, W), got {manifest.shape}")
+        for name in ("mean", "std"):
+            if len(getattr(manifest, name)) != manifest.shape[0]:
+                raise ProtocolError(f"{path}.{name}", f"must have {manifest.shape[0]} numbers")
+        if min(manifest.std) <= 0.0:
+            raise ProtocolError(f"{path}.std", f"must be above 0, got {manifest.std}")
+        n_images = sum(shard.n_images for shard in manifest.shards)
+        if n_images != manifest.n_images:
+            raise ProtocolError(
+                f"{path}.shards", f"hold {n_images} images, n_images says {manifest.n_images}"
+            )
+        return manifest
+
+
+@dataclass(frozen=True)
+class Probe(Message):
+    """A few inputs and what torch answers to them.
+
+    Attributes:
+        inputs: ``.npy`` float32 (n, C, H, W), already normalised.
+        candidate_outputs: ``.npy`` float32 (n, classes), torch's.
+        baseline_outputs: The same of the baseline.
+    """
+
+    inputs: File
+    candidate_outputs: File
+    baseline_outputs: File
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "probe") -> Probe:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        return cls(
+            **{
+                item.name: File.from_json(get.get(item.name), f"{path}.{item.name}")
+                for item in dataclasses.fields(cls)
+            }
+        )
+
+
+@dataclass(frozen=True)
+class JobSettings(Message):
+    """How a job is measured. Every field may be left out; unknown ones are refused.
+
+    Attributes:
+        target_interval: Stop when the ratio's 95 % interval is within +- this fraction.
+        time_limit_s: Limit of the timing of one attempt, compilation left out, seconds.
+        n_compilations: Compilations of each network that are pooled.
+        max_aa_deviation: The A/A pair may differ from 1 by this fraction.
+        n_threads: Inference threads; 0 leaves it to the runtime.
+        max_output_error: Outputs may differ from torch's by this fraction of the largest
+            reference output; None takes the precision's own limit.
+        job_limit_s: Limit of the whole job, seconds; past it the child is killed.
+    """
+
+    target_interval: float = 0.03
+    time_limit_s: float = 60.0
+    n_compilations: int = 5
+    max_aa_deviation: float = 0.05
+    n_threads: int = 1
+    max_output_error: float | None = None
+    job_limit_s: float = 3600.0
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "settings") -> JobSettings:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        get.no_others(tuple(item.name for item in dataclasses.fields(cls)))
+        default = cls()
+
+        def above_zero(name: str, high: float = math.inf) -> float | None:
+            return get.optional(name, lambda name: get.number(name, 0.0, high, above=True))
+
+        def integer(name: str, low: int, otherwise: int) -> int:
+            return get.integer(name, low) if get.has(name) else otherwise
+
+        return cls(
+            target_interval=above_zero("target_interval", 1.0) or default.target_interval,
+            time_limit_s=above_zero("time_limit_s") or default.time_limit_s,
+            n_compilations=integer("n_compilations", 1, default.n_compilations),
+            max_aa_deviation=above_zero("max_aa_deviation") or default.max_aa_deviation,
+            n_threads=integer("n_threads", 0, default.n_threads),
+            max_output_error=above_zero("max_output_error"),
+            job_limit_s=above_zero("job_limit_s") or default.job_limit_s,
+        )
+
+
+@dataclass(frozen=True)
+class Job(Message):
+    """One measurement to make; every file is named by content hash.
+
+    Attributes:
+        id: ``job_…``.
+        kind: ``benchmark``, or ``check``: candidate is the baseline itself, measured before a
+            study's first training.
+        device: Name of the device on its host.
+        precision: Of ``PRECISIONS``.
+        candidate: ONNX.
+        baseline: ONNX.
+        probe: Inputs and reference outputs.
+        data: The data set's manifest.
+        split: The split that manifest must be of.
+        settings: How to measure.
+    """
+
+    id: str
+    kind: str
+    device: str
+    precision: str
+    candidate: File
+    baseline: File
+    probe: Probe
+    data: File
+    split: str
+    settings: JobSettings = field(default_factory=JobSettings)
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "job") -> Job:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        settings = JobSettings()
+        if get.has("settings"):
+            settings = JobSettings.from_json(get.get("settings"), f"{path}.settings")
+        return cls(
+            id=get.text("id"),
+            kind=get.text("kind", one_of=JOB_KINDS),
+            device=get.text("device"),
+            precision=get.text("precision", one_of=PRECISIONS),
+            candidate=File.from_json(get.get("candidate"), f"{path}.candidate"),
+            baseline=File.from_json(get.get("baseline"), f"{path}.baseline"),
+            probe=Probe.from_json(get.get("probe"), f"{path}.probe"),
+            data=File.from_json(get.get("data"), f"{path}.data"),
+            split=get.text("split", one_of=SPLITS),
+            settings=settings,
+        )
+
+
+@dataclass(frozen=True)
+class Lease(Message):
+    """A host's hold on a job.
+
+    Attributes:
+        id: ``lse_…``.
+        token: Fencing token, sent back with every call about the lease.
+        expires_in_s: Without a heartbeat the lease ends after this time.
+        job: What to do.
+    """
+
+    id: str
+    token: str
+    expires_in_s: float
+    job: Job
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "lease") -> Lease:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        return cls(
+            id=get.text("id"),
+            token=get.text("token"),
+            expires_in_s=get.number("expires_in_s", 0.0, above=True),
+            job=Job.from_json(get.get("job"), f"{path}.job"),
+        )
+
+
+@dataclass(frozen=True)
+class Failure(Message):
+    """Why a job failed.
+
+    Attributes:
+        failure_class: Of ``FAILURE_CLASSES``; ``class`` on the wire.
+        stage: What the job was doing.
+        reason: One or two sentences for the user.
+        layers: Torch names of the layers to blame, if known.
+    """
+
+    failure_class: str = field(metadata={"wire": "class"})
+    stage: str
+    reason: str
+    layers: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "failure") -> Failure:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        return cls(
+            failure_class=get.text("class", one_of=FAILURE_CLASSES),
+            stage=get.text("stage"),
+            reason=get.text("reason"),
+            layers=get.each("layers", text_item) if get.has("layers") else (),
+        )
+
+
+@dataclass(frozen=True)
+class Registered(Message):
+    """The server's answer to a registration.
+
+    Attributes:
+        id: ``wrk_…``.
+        device_ids: Device name -> ``dev_…``.
+        heartbeat_s: How often to send a heartbeat.
+        lease_s: How long a lease lives without one.
+    """
+
+    id: str
+    device_ids: dict[str, str]
+    heartbeat_s: float
+    lease_s: float
+
+    @classmethod
+    def from_json(cls, value: object, path: str = "worker") -> Registered:
+        """Read, or raise ``ProtocolError``."""
+        get = Fields(value, path)
+        devices = get.each("devices", Fields)
+        return cls(
+            id=get.text("id"),
+            device_ids={device.text("name"): device.text("id") for device in devices},
+            heartbeat_s=get.number("heartbeat_s", 0.0, above=True),
+            lease_s=get.number("lease_s", 0.0, above=True),
+        )
+
+    def to_json(self) -> object:
+        """The server's answer as docs/protocol.md shows it."""
+        devices = [{"id": key, "name": name} for name, key in self.device_ids.items()]
+        return {
+            "id": self.id,
+            "devices": devices,
+            "heartbeat_s": self.heartbeat_s,
+            "lease_s": self.lease_s,
+        }
