@@ -1,1 +1,32 @@
-"""stillhouse."""
+"""The public Python client of a Stillhouse server.
+
+Depends on: httpx.
+"""
+
+from stillhouse.client import Client
+from stillhouse.errors import (
+    ArtifactCorrupt,
+    ConnectionFailed,
+    Problem,
+    ProblemError,
+    StillhouseError,
+    UnexpectedAnswer,
+    WaitTimeout,
+)
+from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
+
+__all__ = [
+    "ArtifactCorrupt",
+    "Baseline",
+    "Client",
+    "ConnectionFailed",
+    "Importance",
+    "Problem",
+    "ProblemError",
+    "StillhouseError",
+    "Study",
+    "Trial",
+    "TrialDetail",
+    "UnexpectedAnswer",
+    "WaitTimeout",
+]

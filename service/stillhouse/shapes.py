@@ -1,0 +1,171 @@
+"""What the server answers, as frozen dataclasses that keep the JSON they came from.
+
+Depends on: the standard library. docs/api.md draws the shapes; members that this version does not
+know stay readable in `json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from stillhouse.errors import UnexpectedAnswer
+
+Json = Mapping[str, Any]
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One JSON object of the API.
+
+    Attributes:
+        json: The object as the server sent it.
+    """
+
+    json: Json = field(repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, json: Any) -> Self:
+        """Read the members this class knows.
+
+        Raises:
+            UnexpectedAnswer: `json` is no object or lacks one of them.
+        """
+        if not isinstance(json, dict):
+            raise UnexpectedAnswer(f"{cls.__name__} must be a JSON object, got {json!r:.80}")
+        known = [f.name for f in fields(cls) if f.name != "json"]
+        missing = [name for name in known if name not in json]
+        if missing:
+            raise UnexpectedAnswer(f"{cls.__name__} came without {', '.join(missing)}")
+        return cls(json=json, **{name: json[name] for name in known})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline(Shape):
+    """A trained network, or one on its way.
+
+    Attributes:
+        metrics: `validation_top1`, `test_top1` (fractions), `params`, `macs`, `onnx_bytes`.
+        progress: What the training says of itself (`epoch`, `epochs`, `loss`, ...).
+        artifacts: `weights` and `onnx`: sha256 each.
+    """
+
+    id: str
+    model: str
+    dataset: str
+    recipe: Json
+    seed: int
+    state: str
+    progress: Json
+    metrics: Mapping[str, float]
+    error: str | None
+    artifacts: Mapping[str, str]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its training has ended, well or not."""
+        return self.state in ("complete", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Shape):
+    """A study and where it stands.
+
+    Attributes:
+        reason: Why it ended as it did, or why it does not move; None if there is nothing to say.
+        counts: Trials by state, and `feasible`.
+        baseline_measurement: The baseline on the study's device, validation split.
+        incumbent: The best feasible trial so far: `trial_id`, `number` and its metrics.
+        final: The incumbent measured once on the test split, when the study is over.
+        eta_s: Rough time left, seconds.
+    """
+
+    id: str
+    name: str
+    state: str
+    reason: str | None
+    spec: Json
+    parameters: Sequence[Json]
+    counts: Mapping[str, int]
+    baseline_measurement: Json | None
+    incumbent: Json | None
+    final: Json | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    eta_s: float | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("finished", "cancelled", "rejected", "failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Shape):
+    """One evaluation of one config.
+
+    Attributes:
+        number: 0, 1, 2, ... within its study.
+        config: Value of each active parameter.
+        metrics: What was measured; None before that.
+        is_feasible: Whether it meets every constraint; None unless complete.
+        violations: Metric -> by how much it misses its bound.
+        failure: `stage`, `class` and `reason`; None unless it failed.
+        artifacts: `schedule`, `onnx`, `weights`: sha256 each.
+    """
+
+    id: str
+    number: int
+    study_id: str
+    state: str
+    config: Mapping[str, Scalar]
+    origin: str
+    seed: int
+    metrics: Mapping[str, float] | None
+    is_feasible: bool | None
+    violations: Mapping[str, float]
+    failure: Json | None
+    progress: Json
+    artifacts: Mapping[str, str]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("complete", "failed", "unsupported", "cancelled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialDetail(Trial):
+    """A trial with its layers, schedule, events and measurements.
+
+    Attributes:
+        layers: `layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement.
+        sparsity: One row a layer, from compression.
+        schedule: The plain schedule that was run; None before compression.
+        measurements: Every device job's result, oldest first.
+    """
+
+    layers: Sequence[Json]
+    sparsity: Sequence[Json]
+    schedule: Json | None
+    training: Json | None
+    events: Sequence[Json]
+    measurements: Sequence[Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance(Shape):
+    """Which parameters mattered for which metric, and how sure that is.
+
+    Attributes:
+        n_trials: Finished trials it was computed from.
+        metrics: Metric -> `r2_oob`, `verdict` (`enough`, `care`, `not_enough`), `explanation` and
+            `parameters`, most important first.
+    """
+
+    study_id: str
+    n_trials: int
+    metrics: Mapping[str, Json]

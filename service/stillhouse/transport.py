@@ -1,0 +1,153 @@
+"""Requests to one server: connection errors tried again where that is safe, refusals as exceptions.
+
+Depends on: httpx.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer
+
+Params = Mapping[str, str | int]
+
+
+class Transport:
+    """One server, spoken to over HTTP.
+
+    A request that may be sent twice without harm is tried again when the connection fails;
+    any other is sent once, because nobody can tell whether the first one arrived.
+    """
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        n_retries: int = 3,
+        first_pause_s: float = 0.2,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Wrap `http`, whose base URL is the server's.
+
+        Args:
+            http: Sends the requests.
+            n_retries: Tries after the first one.
+            first_pause_s: Wait before the first of them; doubled for each further one.
+            sleep: Waits so many seconds.
+        """
+        self._http = http
+        self._n_retries = n_retries
+        self._first_pause_s = first_pause_s
+        self._sleep = sleep
+
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """Ask for JSON.
+
+        Raises:
+            ConnectionFailed: Nobody answered, at any try.
+            ProblemError: The server refused.
+            UnexpectedAnswer: The answer is no JSON.
+        """
+        return _json(self._request("GET", path, is_repeatable=True, params=params))
+
+    def get_text(self, path: str, params: Params | None = None) -> str:
+        """Ask for text; errors as in `get`."""
+        return self._request("GET", path, is_repeatable=True, params=params).text
+
+    def post(self, path: str, body: Any = None, is_repeatable: bool = False) -> Any:
+        """Send JSON, get JSON; errors as in `get`.
+
+        Args:
+            path: From the server's root.
+            body: Anything JSON can say, or None for no body.
+            is_repeatable: Whether sending it twice does no more than sending it once.
+        """
+        return _json(self._request("POST", path, is_repeatable, body=body))
+
+    def pages(self, path: str, params: Params | None = None) -> Iterator[Any]:
+        """Give the items of every page, in the server's order; errors as in `get`."""
+        token: str | None = None
+        while True:
+            asked = {**(params or {}), **({"page_token": token} if token else {})}
+            page = self.get(path, asked)
+            if not isinstance(page, dict) or not isinstance(page.get("items"), list):
+                raise UnexpectedAnswer(f"GET {path} answered without a list of items")
+            yield from page["items"]
+            token = page.get("next_page_token")
+            if not token:
+                return
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Give the bytes of an answer in pieces; not tried again once it has begun."""
+        try:
+            with self._http.stream("GET", path) as answer:
+                if answer.is_error:
+                    answer.read()
+                    _refuse(answer)
+                yield answer.iter_bytes()
+        except httpx.TransportError as error:
+            raise self._failed(error) from error
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        is_repeatable: bool,
+        params: Params | None = None,
+        body: Any = None,
+    ) -> httpx.Response:
+        pause_s = self._first_pause_s
+        for n_left in range(self._n_retries if is_repeatable else 0, -1, -1):
+            try:
+                answer = self._http.request(method, path, params=params, json=body)
+                break
+            except httpx.TransportError as error:
+                if n_left == 0:
+                    raise self._failed(error) from error
+            self._sleep(pause_s)
+            pause_s *= 2
+        if answer.is_error:
+            _refuse(answer)
+        return answer
+
+    def _failed(self, error: httpx.TransportError) -> ConnectionFailed:
+        reason = str(error) or type(error).__name__
+        return ConnectionFailed(f"no answer from {self._http.base_url}: {reason}")
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        where = f"{answer.request.method} {answer.request.url}"
+        raise UnexpectedAnswer(
+            f"{where} answered {answer.status_code} without JSON; is this a Stillhouse server?"
+        ) from error
+
+
+def _refuse(answer: httpx.Response) -> None:
+    """Raise the refusal that `answer` carries, whatever its form."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        document = {"detail": f"{answer.status_code} {answer.reason_phrase} from {answer.url}"}
+    listed = document.get("problems")
+    problems = [
+        Problem(str(item.get("path", "")), str(item.get("message", "")))
+        for item in (listed if isinstance(listed, list) else [])
+        if isinstance(item, dict)
+    ]
+    raise ProblemError(
+        status=answer.status_code,
+        kind=str(document.get("type", "about:blank")),
+        title=str(document.get("title", answer.reason_phrase)),
+        detail=str(document.get("detail", "")),
+        problems=problems,
+    )
