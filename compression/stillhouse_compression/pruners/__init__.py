@@ -1,0 +1,1 @@
+"""The pruners: each chooses which weights to keep."""

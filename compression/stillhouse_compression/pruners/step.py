@@ -1,0 +1,115 @@
+"""What a pruner sees when it makes masks, and what it gives back.
+
+Depends on: torch, masks, window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from stillhouse_compression.errors import TrainingDiverged
+from stillhouse_compression.masks import MaskTable
+from stillhouse_compression.window import Window
+
+Cuts = Sequence[tuple[int, Tensor]]
+"""Thinning of one parameter: for each dimension that was cut, the indices that stayed."""
+
+
+@dataclass
+class PruningStep:
+    """One computation of masks.
+
+    Attributes:
+        epoch: Current epoch.
+        window: The window of the policy that asks.
+        model: The network.
+        parameters: Its parameters, in its order.
+        table: Masks as they stand.
+        statistics: Figures of weights as they were first seen, kept over the run.
+        activations: Channel statistics of the last epoch: ``"<parameter>/apoz"`` and the like.
+        fold: Gives a weight as ranking should see it (``fold_batchnorm``), or None.
+    """
+
+    epoch: int
+    window: Window
+    model: nn.Module
+    parameters: Mapping[str, nn.Parameter]
+    table: MaskTable
+    statistics: dict[str, float]
+    activations: Mapping[str, Tensor] = field(default_factory=dict)
+    fold: Callable[[str, Tensor], Tensor] | None = None
+
+    def weight(self, name: str, *, is_folded: bool = True) -> Tensor:
+        """A parameter's weights, detached.
+
+        Raises:
+            TrainingDiverged: There is a NaN among them.
+        """
+        weight = self.parameters[name].detach()
+        if weight.isnan().any():
+            raise TrainingDiverged(
+                f"training diverged: {name} has NaN weights in epoch {self.epoch}; "
+                "lower the learning rate or prune more slowly"
+            )
+        return self.fold(name, weight) if self.fold is not None and is_folded else weight
+
+
+@dataclass(frozen=True)
+class MaskUpdate:
+    """A new mask of one parameter.
+
+    Attributes:
+        name: The parameter.
+        mask: Boolean, of its shape, True = kept.
+        scale: Factor of what is kept.
+        filters: Boolean (filters,), when the mask keeps or drops whole filters.
+    """
+
+    name: str
+    mask: Tensor
+    scale: float = 1.0
+    filters: Tensor | None = None
+
+
+class Pruner(Protocol):
+    """Chooses which weights to keep. When to ask, and applying, is the policy's business."""
+
+    name: str
+
+    def owns(self, parameters: Mapping[str, nn.Parameter]) -> list[str]:
+        """The parameters it masks, in the model's order."""
+        ...
+
+    def masks(self, step: PruningStep) -> Iterator[MaskUpdate]:
+        """New masks; a parameter left out keeps the mask it has."""
+        ...
+
+    def cut(self, cuts: Mapping[str, Cuts]) -> None:
+        """Follow a thinning of parameters with what is remembered about them."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to make the same masks."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""
+        ...
+
+
+class Stateless:
+    """For pruners that remember nothing between masks."""
+
+    def cut(self, cuts: Mapping[str, Cuts]) -> None:
+        """Nothing is remembered, nothing is cut."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""

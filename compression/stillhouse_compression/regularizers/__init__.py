@@ -1,0 +1,1 @@
+"""The regularisers: each adds a term to the loss, some zero what has become small."""
