@@ -128,9 +128,12 @@ class SearchSpace:
         """
         problems: list[Problem] = []
         taken: dict[str, Value] = {}
+        undecided: set[str] = set()  # nothing is said about what depends on a wrong value
         for parameter in self.parents_first:
             name = parameter.name
-            if not all(condition.holds(taken) for condition in parameter.condition):
+            if any(condition.parent in undecided for condition in parameter.condition):
+                undecided.add(name)
+            elif not all(condition.holds(taken) for condition in parameter.condition):
                 if name in config:
                     why = next(c for c in parameter.condition if not c.holds(taken))
                     wanted = ", ".join(str(value) for value in why.values)
@@ -139,14 +142,13 @@ class SearchSpace:
                     )
             elif name not in config:
                 problems.append(Problem(name, "is active and needs a value"))
-                # Its children are judged as if it had its default, not all called inactive.
-                taken[name] = parameter.default
+                undecided.add(name)
             else:
                 try:
                     taken[name] = parameter.admit(config[name])
                 except ValueError as error:
                     problems.append(Problem(name, str(error)))
-                    taken[name] = parameter.default
+                    undecided.add(name)
         problems.extend(
             Problem(str(name), f"no such parameter{nearest(name, self.by_name)}")
             for name in config

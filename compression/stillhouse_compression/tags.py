@@ -107,10 +107,12 @@ class TagReader:
         arguments: Entries = {}
         listing = node
         if isinstance(node, yaml.MappingNode):
-            found = self.mappings.arguments(node, ("choices", "default", "name"), what, path)
-            if found is None or "choices" not in found:
-                self._findings.add(place_of(node, path), f"{what} needs 'choices'")
+            if "choices" not in self.mappings.entries(node, path):
+                self._findings.add(
+                    place_of(node, path), f"{what} takes a list of values, or 'choices' with one"
+                )
                 return None
+            found = self.mappings.arguments(node, ("choices", "default", "name"), what, path) or {}
             arguments, listing = found, found["choices"][1]
         if not isinstance(listing, yaml.SequenceNode):
             self._findings.add(place_of(node, path), f"{what} takes a list of values")

@@ -17,6 +17,7 @@ from stillhouse_compression.safe_yaml import Value
 from stillhouse_compression.search_space import Clause, SearchSpace
 from stillhouse_compression.template_errors import TemplateErrors
 from stillhouse_compression.template_parser import read
+from stillhouse_compression.template_text import TemplateText
 from stillhouse_compression.template_tree import Block, Tree
 
 
@@ -66,6 +67,14 @@ class Template:
                 {name: list(values) for name, values in clause.items()} for clause in self.forbidden
             ],
         }
+
+    def to_yaml(self) -> str:
+        """Write the template: parsed again it is equal; comments are not kept."""
+        return TemplateText(self.space).write(self.schedule, with_forbid=True)
+
+    def training_to_yaml(self) -> str:
+        """Write the training section likewise."""
+        return TemplateText(self.space).write(self.training, with_forbid=False)
 
     def render(self, config: Mapping[str, Any]) -> Rendered:
         """Make the plain schedule of a config; exact, and never of another config.

@@ -150,6 +150,7 @@ def _forbidden(
                 place_of(item, path), "must be a mapping: name -> value or list of values"
             )
             continue
+        n_before = reader.findings.n_found
         clause: dict[str, tuple[Value, ...]] = {}
         for name, (key, value) in reader.entries(item, path).items():
             parameter = parameters.get(name)
@@ -169,5 +170,7 @@ def _forbidden(
                 clause[name] = tuple(
                     reader.member(parameter, one, f"{path}.{name}") for one in values
                 )
-        clauses.append(clause)
+        # One that was refused in part would forbid too much, and hide what else is wrong.
+        if reader.findings.n_found == n_before and clause:
+            clauses.append(clause)
     return tuple(clauses)
