@@ -1,0 +1,49 @@
+"""What a running training or compression asks of whoever started it.
+
+Depends on: the standard library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from stillhouse_compression.errors import Cancelled
+from stillhouse_compression.lock import HostLock
+
+Progress = Mapping[str, float | int | str]
+
+
+def _say_nothing(progress: Progress) -> None:
+    return None
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """The doors out of a task.
+
+    Attributes:
+        progress: Told after every epoch and at every stage, e.g. ``{"stage": "training",
+            "epoch": 3, "epochs": 8, "loss": 0.12, "top1": 0.98}``.
+        is_cancelled: Asked before every minibatch; True ends the task with `Cancelled`.
+        host_lock: Held for every minibatch; None where no device shares this machine.
+    """
+
+    progress: Callable[[Progress], None] = _say_nothing
+    is_cancelled: Callable[[], bool] = _never
+    host_lock: HostLock | None = None
+
+    def minibatch(self) -> AbstractContextManager[None]:
+        """Enter a minibatch: leave if cancelled, wait while a device is timing.
+
+        Raises:
+            Cancelled: Somebody asked for the end.
+        """
+        if self.is_cancelled():
+            raise Cancelled("cancelled")
+        return nullcontext() if self.host_lock is None else self.host_lock.minibatch()

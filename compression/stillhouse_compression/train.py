@@ -1,0 +1,261 @@
+"""The training loop: SGD over images in memory, with a schedule's callbacks where there is one.
+
+Depends on: torch. CPU and CUDA alike; knows nothing of what the callbacks do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from stillhouse_compression.datasets import Augmentation, Dataset
+from stillhouse_compression.errors import TrainingDiverged
+from stillhouse_compression.hooks import Hooks
+from stillhouse_compression.training import Recipe, TrainingSettings
+
+
+class Loss(Protocol):
+    """What `Callbacks.before_backward_pass` returns."""
+
+    @property
+    def overall_loss(self) -> Tensor:
+        """The loss that is differentiated."""
+
+
+class Callbacks(Protocol):
+    """The scheduler's callbacks that training calls, under their original names."""
+
+    def on_epoch_begin(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Before the first minibatch."""
+
+    def on_minibatch_begin(
+        self,
+        epoch: int,
+        minibatch_id: int,
+        minibatches_per_epoch: int,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Before the forward pass."""
+
+    def before_backward_pass(
+        self,
+        epoch: int,
+        minibatch_id: int,
+        minibatches_per_epoch: int,
+        loss: Tensor,
+        optimizer: torch.optim.Optimizer,
+    ) -> Loss:
+        """Between loss and backward pass."""
+
+    def before_parameter_optimization(
+        self,
+        epoch: int,
+        minibatch_id: int,
+        minibatches_per_epoch: int,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Between backward pass and the optimizer's step."""
+
+    def on_minibatch_end(
+        self,
+        epoch: int,
+        minibatch_id: int,
+        minibatches_per_epoch: int,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """After the optimizer's step."""
+
+    def on_epoch_end(
+        self, epoch: int, optimizer: torch.optim.Optimizer, metrics: Mapping[str, float]
+    ) -> None:
+        """After the epoch's validation."""
+
+
+class Images:
+    """One split on the device, as training and evaluation read it.
+
+    Args:
+        data: The data set.
+        split: ``train``, ``validation`` or ``test``.
+        device: Where the images shall lie.
+    """
+
+    def __init__(self, data: Dataset, split: str, device: torch.device) -> None:
+        self.pixels = torch.tensor(data.images[split], device=device)
+        self.labels = torch.tensor(data.labels[split], device=device)
+        self.augmentation: Augmentation = data.info.augmentation
+        mean = torch.tensor(data.mean, device=device)[None, :, None, None]
+        std = torch.tensor(data.std, device=device)[None, :, None, None]
+        self._scale = 1.0 / (255.0 * std)
+        self._offset = -mean / std
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Turn uint8 pixels into what a network sees: ``(pixel / 255 - mean) / std``, float32."""
+        return pixels.float() * self._scale + self._offset
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised images and labels in order, unchanged, the last batch smaller."""
+        for start in range(0, len(self), size):
+            end = start + size
+            yield self.normalise(self.pixels[start:end]), self.labels[start:end]
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One pass over the training images.
+
+    Attributes:
+        loss: Mean training loss, regularisers included.
+        lr: Learning rate of the first parameter group at the last step.
+    """
+
+    loss: float
+    lr: float
+
+
+class Trainer:
+    """Trains one network on one split.
+
+    Args:
+        model: On ``device``; changed in place. Modules may shrink between minibatches.
+        images: The training split on the same device.
+        settings: A recipe or a trial's settings.
+        total_epochs: What the learning rate's cosine spans.
+        seed: Of the order of images and of their changes.
+        hooks: Cancellation and host lock, asked every minibatch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Images,
+        settings: Recipe | TrainingSettings,
+        total_epochs: int,
+        seed: int,
+        hooks: Hooks,
+    ) -> None:
+        self.model = in_format(model)
+        self.settings = settings
+        self.optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.nesterov and settings.momentum > 0.0,
+        )
+        self._images = images
+        self._total_epochs = total_epochs
+        self._generator = torch.Generator().manual_seed(seed % 2**63)
+        self._hooks = hooks
+        self._device = images.pixels.device
+
+    def run_epoch(
+        self, epoch: int, callbacks: Callbacks | None = None, sets_lr: bool = True
+    ) -> EpochResult:
+        """Train one epoch; `Callbacks.on_epoch_end` is left to the caller (validation is first).
+
+        Args:
+            epoch: Counted from 0 over the whole training.
+            callbacks: The schedule's; None trains plainly.
+            sets_lr: Whether the settings rule the learning rate; False leaves it to the schedule.
+
+        Raises:
+            Cancelled: Somebody asked for the end.
+            TrainingDiverged: The loss is no longer a finite number.
+        """
+        settings, optimizer = self.settings, self.optimizer
+        n = len(self._images)
+        order = torch.randperm(n, generator=self._generator).to(self._device)
+        n_batches = max(1, math.ceil((n - 1) / settings.batch_size))  # no batch of a single image
+        # Reading a loss waits for a GPU: there, once an epoch is enough.
+        checks_each = self._device.type == "cpu"
+        total = torch.zeros((), device=self._device)
+        self.model.train()
+        if callbacks is not None:
+            callbacks.on_epoch_begin(epoch, optimizer=optimizer)
+        for i in range(n_batches):
+            with self._hooks.minibatch():
+                chosen = order[i * settings.batch_size : (i + 1) * settings.batch_size]
+                if sets_lr:
+                    self._set_lr(epoch + i / n_batches)
+                loss = self._step(epoch, i, n_batches, chosen, callbacks)
+                total += loss
+                if checks_each and not math.isfinite(loss.item()):
+                    raise TrainingDiverged(
+                        f"training diverged: loss {loss.item()} at epoch {epoch}, minibatch {i}; "
+                        "a lower learning rate may help"
+                    )
+        mean = total.item() / n_batches
+        if not math.isfinite(mean):
+            raise TrainingDiverged(
+                f"training diverged: loss {mean} in epoch {epoch}; a lower learning rate may help"
+            )
+        return EpochResult(loss=mean, lr=optimizer.param_groups[0]["lr"])
+
+    def _step(
+        self, epoch: int, i: int, n_batches: int, chosen: Tensor, callbacks: Callbacks | None
+    ) -> Tensor:
+        """One minibatch; returns the detached loss."""
+        optimizer = self.optimizer
+        pixels = self._images.pixels[chosen]
+        if self.settings.augment:
+            pixels = self._images.augmentation.apply(pixels, self._generator)
+        x, y = self._images.normalise(pixels), self._images.labels[chosen]
+        if callbacks is not None:
+            callbacks.on_minibatch_begin(epoch, i, n_batches, optimizer=optimizer)
+        with precision(self._device, self.settings.mixed_precision):
+            logits = self.model(to_format(x))
+        loss = cross_entropy(logits.float(), y, label_smoothing=self.settings.label_smoothing)
+        if callbacks is not None:
+            loss = callbacks.before_backward_pass(
+                epoch, i, n_batches, loss, optimizer=optimizer
+            ).overall_loss
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        if callbacks is not None:
+            callbacks.before_parameter_optimization(epoch, i, n_batches, optimizer=optimizer)
+        optimizer.step()
+        if callbacks is not None:
+            callbacks.on_minibatch_end(epoch, i, n_batches, optimizer=optimizer)
+        return loss.detach()
+
+    def _set_lr(self, epoch: float) -> None:
+        lr = self.settings.lr_at(epoch, self._total_epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+
+    def training_batches(self, size: int) -> Iterator[Tensor]:
+        """Training images in order, unchanged: for BatchNorm statistics."""
+        for x, _ in self._images.batches(size):
+            if len(x) >= 2:
+                with self._hooks.minibatch():
+                    yield to_format(x)
+
+
+def precision(device: torch.device, is_mixed: bool) -> Any:
+    """Autocast to bfloat16 on CUDA where asked; elsewhere nothing."""
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=is_mixed and device.type == "cuda"
+    )
+
+
+def in_format(model: nn.Module) -> nn.Module:
+    """Put a network's convolution weights in place into the layout of `to_format`."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in torch's stub
+
+
+def to_format(tensor: Tensor) -> Tensor:
+    """Channels last: the layout in which convolutions train fastest, on CUDA and on the CPU.
+
+    ResNet-20 on two AVX2 cores: 2.24 instead of 2.5 ms an image.
+    """
+    return tensor.contiguous(memory_format=torch.channels_last)
