@@ -1,0 +1,127 @@
+"""The report: one self-contained HTML page, a pure function of the API's JSON.
+
+Depends on: jinja2, plotly (for its JavaScript alone, which is put into the page).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
+
+from stillhouse_service.report import figures, importance_figures, sentences, tables, wording
+from stillhouse_service.report.facts import Facts
+
+Json = Mapping[str, Any]
+
+_ASSETS = resources.files(__package__)
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FunctionLoader(lambda name: _asset(name)),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render_html(
+    study: Json,
+    trials: Sequence[Json],
+    baseline: Json,
+    importance: Json | None,
+    environment: Json,
+) -> str:
+    """Render the report.
+
+    Args:
+        study: A Study of docs/api.md, in any state.
+        trials: Its Trials in `number` order. The incumbent should come as a Trial with details
+            (`layers`, `sparsity`, `schedule`, `measurements`): without them the report says so.
+        baseline: Its Baseline.
+        importance: Its Importance; None if it could not be computed.
+        environment: What the server runs on: `{"python": "3.11.9", "packages": {...}, ...}`,
+            strings or mappings of strings.
+
+    Returns:
+        A whole HTML page that loads nothing from anywhere.
+    """
+    facts = Facts(study, trials, baseline)
+    plots: dict[str, figures.Figure] = {}
+
+    def plot(name: str, figure: figures.Figure | None) -> str | None:
+        """Keep a figure for the page's script; give the name of its place."""
+        if figure is not None:
+            plots[name] = figure
+            return name
+        return None
+
+    analysed = (importance or {}).get("metrics", {})
+    page = _TEMPLATES.get_template("report.html.j2").render(
+        facts=facts,
+        study=study,
+        baseline=baseline,
+        outcome=sentences.outcome(facts),
+        split_note=sentences.split_note(facts),
+        threshold_note=sentences.threshold_note(facts),
+        noise_note=sentences.noise_note(facts),
+        cards=tables.cards(facts),
+        comparison=[tables.comparison_cells(row) for row in facts.comparison()],
+        history=plot("history", figures.history(facts)),
+        tradeoff=plot("tradeoff", figures.tradeoff(facts)),
+        importance=[
+            {
+                "metric": metric,
+                "label": wording.label(metric),
+                "verdict": of_metric["verdict"],
+                "verdict_text": wording.verdict(of_metric["verdict"]),
+                "note": sentences.importance_note(of_metric),
+                "rows": tables.importance_rows(metric, of_metric),
+                "bars": plot(f"importance-{metric}", importance_figures.importance_bars(of_metric)),
+                "curves": [
+                    plot(f"curve-{metric}-{i}", figure)
+                    for i, figure in enumerate(
+                        importance_figures.marginals(metric, of_metric, study["parameters"])
+                    )
+                ],
+            }
+            for metric, of_metric in analysed.items()
+        ],
+        layers=plot("layers", figures.layer_times(facts)),
+        layer_rows=tables.layer_rows(facts),
+        settings=tables.settings(facts),
+        schedule=tables.schedule(facts.winner),
+        environment=tables.environment_rows(facts, environment),
+        value=wording.value,
+        text_duration=tables.study_duration(study),
+        styles=Markup(_asset("report.css")),
+        script=Markup(_asset("report.js")),
+        plotly=Markup(get_plotlyjs()),
+        plots=Markup(_script_json(plots)),
+    )
+    return page
+
+
+def _asset(name: str) -> str:
+    return _ASSETS.joinpath(name).read_text(encoding="utf-8")
+
+
+def _script_json(data: object) -> str:
+    """Write JSON that may stand in a script element: no `<` that could close it, no NaN."""
+    return json.dumps(_finite(data), allow_nan=False).replace("<", "\\u003c")
+
+
+def _finite(data: Any) -> Any:
+    """Turn NaN and infinity, which JSON cannot say, into null."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(item) for key, item in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(item) for item in data]
+    return data
