@@ -329,7 +329,7 @@ class Regularizer(Protocol):
         ...
 
     def threshold(self, name: str, parameter: Tensor) -> Tensor | None:
-        """Boolean mask of what is large enough to keep; None leaves the parameter alone."""
+        """Boolean mask of what is large enough to keep; None keeps all."""
         ...
 
 
@@ -360,10 +360,8 @@ class RegularizationPolicy(Policy):
             return
         is_final = self.keep_mask and moment.is_last_epoch and moment.is_last_minibatch
         for name in self.regularizer.owns(moment.parameters):
-            mask = self.regularizer.threshold(name, moment.parameters[name])
-            if mask is not None:
-                entry = moment.table[name]
-                entry.set(mask)
-                entry.is_regularization_mask = not is_final
+            entry = moment.table[name]
+            entry.set(self.regularizer.threshold(name, moment.parameters[name]))
+            entry.is_regularization_mask = not is_final
         for entry, parameter in moment.table.active(moment.parameters):
             entry.apply(parameter, keep_copy=False)

@@ -20,12 +20,21 @@ PROVIDERS: Mapping[str, Mapping[str, str]] = {
     "pruners": {
         "SparsityLevelParameterPruner": f"{_PRUNERS}.level",
         "AutomatedGradualPruner": f"{_PRUNERS}.level",
+        "MagnitudeParameterPruner": f"{_PRUNERS}.threshold",
+        "SensitivityPruner": f"{_PRUNERS}.threshold",
+        "SplicingPruner": f"{_PRUNERS}.splicing",
+        "BaiduRNNPruner": f"{_PRUNERS}.baidu",
+        "StructureParameterPruner": f"{_PRUNERS}.threshold_structures",
         "L1RankedStructureParameterPruner": f"{_PRUNERS}.structures",
         "L2RankedStructureParameterPruner": f"{_PRUNERS}.structures",
         "L1RankedStructureParameterPruner_AGP": f"{_PRUNERS}.structures",
         "L2RankedStructureParameterPruner_AGP": f"{_PRUNERS}.structures",
     },
-    "regularizers": {},
+    "regularizers": {
+        "L1Regularizer": "stillhouse_compression.regularizers.l1",
+        "GroupLassoRegularizer": "stillhouse_compression.regularizers.group_lasso",
+        "GroupVarianceRegularizer": "stillhouse_compression.regularizers.group_variance",
+    },
     "lr_schedulers": {
         name: "stillhouse_compression.lr_schedulers"
         for name in (
