@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stillhouse_compression.parameters import Config
@@ -42,6 +42,10 @@ class Rendered:
     config: Config
     notes: tuple[str, ...] = ()
     origins: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+
+    def with_schedule(self, schedule: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Rendered:
+        """Give the same with a schedule that was expanded or translated; origins are lost."""
+        return replace(self, schedule=schedule, notes=notes, origins={})
 
     def schedule_yaml(self) -> str:
         """Write the schedule as YAML text that can be run by hand."""

@@ -22,6 +22,21 @@ MAX_COMBINATIONS = 4096
 MAX_REDRAWS = 1000
 
 
+def _default(parameter: Parameter) -> Value:
+    return parameter.default
+
+
+def _low(parameter: Parameter) -> Value:
+    return parameter.ends()[0] if parameter.is_range else parameter.default
+
+
+def _high(parameter: Parameter) -> Value:
+    return parameter.ends()[1] if parameter.is_range else parameter.default
+
+
+_LOW_HIGH = (_low, _high)
+
+
 @dataclass(frozen=True)
 class SearchSpace:
     """Parameters with closed conditions (a child's hold its parent's) and what is forbidden."""
@@ -51,7 +66,7 @@ class SearchSpace:
 
     def default_config(self) -> dict[str, Value]:
         """Give every active parameter's default."""
-        return self.complete(lambda parameter: parameter.default, {})
+        return self.complete(_default, {})
 
     def is_forbidden(self, config: Config) -> bool:
         """Tell whether a clause has all its parameters active and among its values."""
@@ -79,11 +94,7 @@ class SearchSpace:
         it is active, with the other parameters at their defaults, low and high. None is
         forbidden and none comes twice.
         """
-        fillers: tuple[Callable[[Parameter], Value], ...] = (
-            lambda parameter: parameter.default,
-            lambda parameter: parameter.ends()[0] if parameter.is_range else parameter.default,
-            lambda parameter: parameter.ends()[1] if parameter.is_range else parameter.default,
-        )
+        fillers = (_default, *_LOW_HIGH)
         givens: list[dict[str, Value]] = [{}]
         for parameter in self.parameters:
             if not parameter.is_range:
@@ -95,6 +106,21 @@ class SearchSpace:
             if not self.is_forbidden(config):
                 found.setdefault(tuple(config.items()), config)
         return list(found.values())
+
+    def opposed(self) -> Iterator[dict[str, Value]]:
+        """Give configs in which one range stands at one end and all others at the other.
+
+        They show what two ranges do to one another, which all low and all high cannot.
+        """
+        for parameter in self.parameters:
+            if not parameter.is_range:
+                continue
+            reached = {c.parent: c.values[0] for c in parameter.condition}
+            for own, other in ((0, 1), (1, 0)):
+                given = {**reached, parameter.name: parameter.ends()[own]}
+                config = self.complete(_LOW_HIGH[other], given)
+                if not self.is_forbidden(config):
+                    yield config
 
     def combinations(self, names: Collection[str]) -> Iterator[dict[str, Value]]:
         """Give the joint values of some choices and all they depend on, at most 4096.

@@ -6,11 +6,12 @@ Knows nothing of networks, training or the optimizer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from stillhouse_compression.errors import Problem
 from stillhouse_compression.parameters import Parameter
 from stillhouse_compression.rendering import Rendered, Renderer
 from stillhouse_compression.safe_yaml import Value
@@ -19,6 +20,11 @@ from stillhouse_compression.template_errors import TemplateErrors
 from stillhouse_compression.template_parser import read
 from stillhouse_compression.template_text import TemplateText
 from stillhouse_compression.template_tree import Block, Tree
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stillhouse_compression.arguments import Shapes
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,20 @@ class Template:
         """Write the training section likewise."""
         return TemplateText(self.space).write(self.training, with_forbid=False)
 
-    def render(self, config: Mapping[str, Any]) -> Rendered:
+    def render(
+        self,
+        config: Mapping[str, Any],
+        model: nn.Module | Shapes | None = None,
+        dialect: Literal["stillhouse", "original"] = "stillhouse",
+    ) -> Rendered:
         """Make the plain schedule of a config; exact, and never of another config.
 
         Args:
             config: The active parameters' values.
+            model: A network, or its parameters' names and shapes: patterns of names are written
+                out for it. None leaves patterns as they are.
+            dialect: ``original`` writes for the original Distiller; what could not be said there
+                stands in `Rendered.notes`.
 
         Raises:
             TemplateErrors: A value is unknown, missing, inactive, outside its range or
@@ -99,7 +114,19 @@ class Template:
             f"training.{path}" if path else "training": place
             for path, place in training.origins.items()
         }
-        return Rendered(schedule, plain_training, taken, (), origins)
+        rendered = Rendered(schedule, plain_training, taken, (), origins)
+        if model is None and dialect == "stillhouse":
+            return rendered
+        # Both need the registry of classes, which a template alone can do without.
+        from stillhouse_compression.dialect import OriginalDialect
+        from stillhouse_compression.expansion import expand_names
+        from stillhouse_compression.reading import shapes_of
+
+        shapes = None if model is None else shapes_of(model)
+        if dialect == "original":
+            original = OriginalDialect(shapes)
+            return rendered.with_schedule(original.translate(schedule), tuple(original.notes))
+        return rendered.with_schedule(expand_names(schedule, shapes or {}))
 
 
 def parse_template(template_yaml: str, training_yaml: str = "") -> Template:
@@ -114,3 +141,28 @@ def parse_template(template_yaml: str, training_yaml: str = "") -> Template:
     """
     reading = read(template_yaml, training_yaml)
     return Template(reading.schedule, reading.training, reading.space, reading.targets)
+
+
+def check_against_model(
+    template: Template,
+    model: nn.Module | Shapes,
+    training_check: Callable[[object], list[Problem]] | None = None,
+) -> list[Problem]:
+    """Find what is wrong with a template's schedules for a network, without training.
+
+    The template is dry-rendered at its default, its extremes and every branch.
+
+    Args:
+        template: The template.
+        model: The network, or its parameters' names and shapes.
+        training_check: Tells what is wrong with a plain training section; None takes
+            `training.check_training`.
+
+    Returns:
+        Each problem once, at its path in the template; empty where all that was tried can run.
+    """
+    # On use: it needs torch, which reading and rendering a template do not.
+    from stillhouse_compression.template_check import dry_run
+    from stillhouse_compression.training import check_training
+
+    return dry_run(template, model, training_check or check_training)

@@ -1,0 +1,109 @@
+"""A template against a network: dry-rendered at default, extremes and every branch.
+
+Depends on: torch (through the schedule's check), template, reading. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import nn
+
+from stillhouse_compression.arguments import Shapes
+from stillhouse_compression.errors import Problem
+from stillhouse_compression.parameters import Config
+from stillhouse_compression.reading import check_schedule, shapes_of
+from stillhouse_compression.rendering import Rendered
+from stillhouse_compression.template import Template
+
+MAX_RENDERINGS = 1000
+_LAST_PART = re.compile(r"(\.[^.\[]*|\[[^\[]*\]|^[^.\[]*)$")
+
+
+def dry_run(
+    template: Template,
+    model: nn.Module | Shapes,
+    training_check: Callable[[object], list[Problem]],
+) -> list[Problem]:
+    """Find what is wrong with a template's schedules for a network.
+
+    Args:
+        template: The template.
+        model: The network, or its parameters' names and shapes.
+        training_check: Tells what is wrong with a plain training section.
+
+    Returns:
+        Each problem once, at its path in the template; empty where every schedule that was
+        tried can run. Values between the extremes are not tried.
+    """
+    shapes = shapes_of(model)
+    default = template.default_config()
+    told: list[Problem] = []
+    seen: set[str] = set()
+    for config in itertools.islice(_dry_configs(template), MAX_RENDERINGS):
+        rendered = template.render(config)
+        branch = _branch(config, default, template)
+        problems = [
+            _at_template(problem, rendered, branch)
+            for problem in (
+                *check_schedule(rendered.schedule, shapes),
+                *training_check(rendered.training),
+                *_idle_policies(rendered),
+            )
+        ]
+        # The same place with another value of its range is the same problem.
+        fresh = [problem for problem in dict.fromkeys(problems) if problem.path not in seen]
+        told.extend(fresh)
+        seen.update(problem.path for problem in fresh)
+    return told
+
+
+def _dry_configs(template: Template) -> Iterator[Config]:
+    yield from template.space.extremes()
+    yield from template.space.opposed()
+
+
+def _idle_policies(rendered: Rendered) -> Iterator[Problem]:
+    """Find policies that start when training is over: they would never act."""
+    epochs = rendered.training.get("epochs")
+    policies = rendered.schedule.get("policies")
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or not isinstance(policies, list):
+        return
+    for index, policy in enumerate(policies):
+        if not isinstance(policy, Mapping):
+            continue
+        listed = policy.get("epochs")
+        starts = listed if isinstance(listed, list) else [policy.get("starting_epoch")]
+        whole = [start for start in starts if isinstance(start, int)]
+        if whole and len(whole) == len(starts) and min(whole) >= epochs:
+            key = "epochs" if isinstance(listed, list) else "starting_epoch"
+            yield Problem(
+                f"policies[{index}].{key}",
+                f"starts in epoch {min(whole)}, but training ends after {epochs} epochs (0 to "
+                f"{epochs - 1}): it would never act; tie it with !ref {{name: training.epochs, …}}",
+            )
+
+
+def _branch(config: Config, default: Config, template: Template) -> str:
+    """Word the choices that differ from the default config."""
+    differing = [
+        f"{name} = {value}"
+        for name, value in config.items()
+        if not template.space.by_name[name].is_range and default.get(name, config) != value
+    ]
+    return f" when {', '.join(differing)}" if differing else ""
+
+
+def _at_template(problem: Problem, rendered: Rendered, branch: str) -> Problem:
+    """Move a problem from the rendered schedule to the template's own place."""
+    path, place = problem.path, rendered.origins.get(problem.path)
+    while place is None and path:
+        path = _LAST_PART.sub("", path)
+        place = rendered.origins.get(path)
+    rest = problem.path[len(path) :]
+    if place is None or not path:
+        return Problem(problem.path or "template", f"{problem.message}{branch}")
+    where = f" (line {place.line}, column {place.column})"
+    return Problem(f"{place.path}{rest}", f"{problem.message}{branch}{where}")
