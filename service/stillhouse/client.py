@@ -22,6 +22,7 @@ class Client:
         url: The server's address.
         models: Networks that it can build.
         datasets: Data sets that it has.
+        devices: Devices that hosts have offered it.
         baselines: Networks to compress.
         studies: Searches for the best schedule.
         trials: Their trials, by id.
@@ -53,13 +54,14 @@ class Client:
             ConnectionFailed: `url` is no address of a web server.
         """
         if not url.startswith(("http://", "https://")):
-            raise ConnectionFailed(f"wanted an address like http://127.0.0.1:8321, got {url!r}")
+            raise ConnectionFailed(f"wanted an address like http://host:8470, got {url!r}")
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = http or httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
         self._transport = Transport(self._http)
         self.models = Catalogue(self._transport, "models")
         self.datasets = Catalogue(self._transport, "datasets")
+        self.devices = Catalogue(self._transport, "devices")
         self.baselines = Baselines(self._transport)
         self.studies = Studies(self._transport)
         self.trials = TrialsById(self._transport)

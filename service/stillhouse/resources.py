@@ -1,4 +1,4 @@
-"""The server's collections: baselines, studies, trials, artifacts, models, data sets.
+"""The server's collections: baselines, studies, trials, artifacts, models, data sets, devices.
 
 Depends on: the standard library; `transport` speaks HTTP.
 """
@@ -102,6 +102,16 @@ class Studies:
         path = _path("studies", study_id, "cancel")
         return Study.from_json(self._transport.post(path, is_repeatable=True))
 
+    def pause(self, study_id: str) -> Study:
+        """Start no more trials; those on their way go on."""
+        path = _path("studies", study_id, "pause")
+        return Study.from_json(self._transport.post(path, is_repeatable=True))
+
+    def resume(self, study_id: str) -> Study:
+        """Go on with a paused study."""
+        path = _path("studies", study_id, "resume")
+        return Study.from_json(self._transport.post(path, is_repeatable=True))
+
     def wait(
         self,
         study_id: str,
@@ -169,7 +179,7 @@ class Artifacts:
 
 
 class Catalogue:
-    """What the server has by name: networks, or data sets."""
+    """What the server has: networks, data sets, devices."""
 
     def __init__(self, transport: Transport, noun: str) -> None:
         self._transport = transport

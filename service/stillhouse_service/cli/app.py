@@ -1,0 +1,23 @@
+"""All commands together.
+
+Depends on: typer.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from stillhouse_service.cli import results, study, training, trial
+
+app = typer.Typer(
+    name="stillhouse",
+    help="Finds the compression schedule that makes a network fastest on your own device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(study.app, name="study")
+app.add_typer(trial.app, name="trial")
+app.command()(results.report)
+app.command()(results.importance)
+app.command()(training.train)

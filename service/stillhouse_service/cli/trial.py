@@ -1,0 +1,104 @@
+"""`stillhouse trial`: list and show.
+
+Depends on: typer, rich, pyyaml; the client.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from stillhouse import Client, TrialDetail
+from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
+from stillhouse_service.report import wording
+from stillhouse_service.watch import outcome
+
+app = typer.Typer(no_args_is_help=True, help="Single evaluations of a study.")
+
+
+@app.command("list")
+def list_trials(
+    study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """List a study's trials, by number."""
+    with Client(server) as client:
+        trials = client.studies.trials(study_id)
+    if as_json:
+        print_json([trial.json for trial in trials])
+        return
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for column in ("number", "trial", "state", "p50", "ratio", "Top-1", "limit"):
+        table.add_column(column)
+    for trial in trials:
+        metrics = trial.metrics or {}
+        kept = {True: "kept", False: "broken", None: ""}[trial.is_feasible]
+        table.add_row(
+            str(trial.number),
+            trial.id,
+            trial.state,
+            wording.value("latency_p50_ms", metrics.get("latency_p50_ms")),
+            wording.value("latency_ratio", metrics.get("latency_ratio")),
+            wording.value("top1", metrics.get("top1")),
+            kept,
+        )
+    Console().print(table)
+
+
+@app.command()
+def show(
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's id, trl_...")],
+    schedule: Annotated[
+        bool, typer.Option("--schedule", help="Print its plain Distiller schedule alone, as YAML.")
+    ] = False,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Show a trial: config, metrics, failure, layers."""
+    with Client(server) as client:
+        trial = client.trials.get(trial_id)
+    if schedule:
+        if trial.schedule is None:
+            typer.echo(f"{trial_id} has no schedule yet", err=True)
+            raise typer.Exit(1)
+        typer.echo(schedule_yaml(trial), nl=False)
+    elif as_json:
+        print_json(trial.json)
+    else:
+        _print(trial, Console(highlight=False, markup=False))
+
+
+def schedule_yaml(trial: TrialDetail) -> str:
+    """Write the plain schedule that a trial ran."""
+    text: str = yaml.safe_dump(dict(trial.schedule or {}), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _print(trial: TrialDetail, console: Console) -> None:
+    console.print(f"{trial.id} of {trial.study_id}, seed {trial.seed}, {trial.origin}")
+    console.print(outcome(trial))
+    for title, rows in (
+        ("config", {k: wording.plain(v) for k, v in trial.config.items()}),
+        ("metrics", {k: wording.value(k, v) for k, v in (trial.metrics or {}).items()}),
+        ("artifacts", dict(trial.artifacts)),
+    ):
+        if rows:
+            console.print(f"\n{title}", style="bold")
+            for name, text in rows.items():
+                console.print(f"  {name:<40} {text}", soft_wrap=True)
+    if trial.layers:
+        table = Table("layer", "type", "ms", "baseline ms", box=None, padding=(0, 2))
+        for row in trial.layers:
+            times = (row.get("candidate_ms"), row.get("baseline_ms"))
+            table.add_row(
+                str(row["layer"]),
+                str(row.get("type", "")),
+                *(wording.NOTHING if ms is None else f"{ms:.4f}" for ms in times),
+            )
+        console.print("\nlayers", style="bold")
+        console.print(table)
