@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from stillhouse_service.cli import results, study, training, trial
+from stillhouse_service.cli import demonstration, results, serving, study, training, trial
 
 app = typer.Typer(
     name="stillhouse",
@@ -16,8 +16,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(serving.serve)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(training.train)
+app.command()(demonstration.demo)

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse import Client, Study
-from stillhouse_service.cli.baseline_choice import choose_baseline
+from stillhouse_service.baseline_choice import choose_baseline
 from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
-from stillhouse_service.cli.training import TrainingLine
 from stillhouse_service.report import wording
 from stillhouse_service.study_file import study_spec_from_file
+from stillhouse_service.training_line import TrainingLine
 from stillhouse_service.watch import best, watch_study
 
 app = typer.Typer(no_args_is_help=True, help="Searches for the best schedule.")
