@@ -10,14 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stillhouse_compression.config import dict_config, file_config
+    from stillhouse_compression.distillation import (
+        DistillationLossWeights,
+        KnowledgeDistillationPolicy,
+    )
     from stillhouse_compression.errors import (
         CompressionError,
         Problem,
         ScheduleError,
         TrainingDiverged,
     )
+    from stillhouse_compression.greedy import greedy_pruner
+    from stillhouse_compression.lr_schedulers import (
+        LRPolicy,
+        MultiStepMultiGammaLR,
+        PolynomialLR,
+    )
     from stillhouse_compression.policies import (
         Extension,
+        ExtensionPolicy,
         LossComponent,
         PolicyLoss,
         PruningPolicy,
@@ -25,40 +36,94 @@ if TYPE_CHECKING:
     )
     from stillhouse_compression.reading import check_schedule
     from stillhouse_compression.scheduler import CompressionScheduler
+    from stillhouse_compression.sensitivity import SensitivityAnalysis, sensitivity_analysis
+    from stillhouse_compression.sparsity_metrics import (
+        SparsityTable,
+        density,
+        model_sparsity,
+        sparsity,
+        sparsity_2D,
+        sparsity_3D,
+        sparsity_blocks,
+        sparsity_ch,
+        sparsity_cols,
+        sparsity_rows,
+        sparsity_table,
+    )
     from stillhouse_compression.yaml_text import load_yaml
 
 __all__ = [
     "CompressionError",
     "CompressionScheduler",
+    "DistillationLossWeights",
     "Extension",
+    "ExtensionPolicy",
+    "KnowledgeDistillationPolicy",
+    "LRPolicy",
     "LossComponent",
+    "MultiStepMultiGammaLR",
     "PolicyLoss",
+    "PolynomialLR",
     "Problem",
     "PruningPolicy",
     "RegularizationPolicy",
     "ScheduleError",
+    "SensitivityAnalysis",
+    "SparsityTable",
     "TrainingDiverged",
     "check_schedule",
+    "density",
     "dict_config",
     "file_config",
+    "greedy_pruner",
     "load_yaml",
+    "model_sparsity",
+    "sensitivity_analysis",
+    "sparsity",
+    "sparsity_2D",
+    "sparsity_3D",
+    "sparsity_blocks",
+    "sparsity_ch",
+    "sparsity_cols",
+    "sparsity_rows",
+    "sparsity_table",
 ]
 
 _HOMES = {
-    "CompressionError": "errors",
-    "CompressionScheduler": "scheduler",
-    "Extension": "policies",
-    "LossComponent": "policies",
-    "PolicyLoss": "policies",
-    "Problem": "errors",
-    "PruningPolicy": "policies",
-    "RegularizationPolicy": "policies",
-    "ScheduleError": "errors",
-    "TrainingDiverged": "errors",
-    "check_schedule": "reading",
     "dict_config": "config",
     "file_config": "config",
+    "DistillationLossWeights": "distillation",
+    "KnowledgeDistillationPolicy": "distillation",
+    "CompressionError": "errors",
+    "Problem": "errors",
+    "ScheduleError": "errors",
+    "TrainingDiverged": "errors",
+    "greedy_pruner": "greedy",
+    "LRPolicy": "lr_schedulers",
+    "MultiStepMultiGammaLR": "lr_schedulers",
+    "PolynomialLR": "lr_schedulers",
+    "Extension": "policies",
+    "ExtensionPolicy": "policies",
+    "LossComponent": "policies",
+    "PolicyLoss": "policies",
+    "PruningPolicy": "policies",
+    "RegularizationPolicy": "policies",
+    "check_schedule": "reading",
+    "CompressionScheduler": "scheduler",
+    "SensitivityAnalysis": "sensitivity",
+    "sensitivity_analysis": "sensitivity",
+    "SparsityTable": "sparsity_metrics",
+    "density": "sparsity_metrics",
+    "model_sparsity": "sparsity_metrics",
+    "sparsity_2D": "sparsity_metrics",
+    "sparsity_3D": "sparsity_metrics",
+    "sparsity_blocks": "sparsity_metrics",
+    "sparsity_ch": "sparsity_metrics",
+    "sparsity_cols": "sparsity_metrics",
+    "sparsity_rows": "sparsity_metrics",
+    "sparsity_table": "sparsity_metrics",
     "load_yaml": "yaml_text",
+    "sparsity": "sparsity_metrics",
 }
 
 

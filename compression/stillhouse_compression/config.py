@@ -14,8 +14,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from stillhouse_compression.arguments import Building
+from stillhouse_compression.distillation import distillation_policy
 from stillhouse_compression.errors import CompressionError, Problem, ScheduleError
 from stillhouse_compression.lr_schedulers import LRPolicy
+from stillhouse_compression.observation import ObservationPolicy
 from stillhouse_compression.policies import (
     ExtensionPolicy,
     Policy,
@@ -25,7 +27,10 @@ from stillhouse_compression.policies import (
 from stillhouse_compression.reading import read_schedule
 from stillhouse_compression.schedule import KINDS, PolicyEntry, Schedule
 from stillhouse_compression.scheduler import CompressionScheduler
+from stillhouse_compression.window import ALWAYS
 from stillhouse_compression.yaml_text import load_yaml
+
+BUILD_ORDER = ("pruners", "regularizers", "extensions", "lr_schedulers")
 
 
 def file_config(
@@ -99,7 +104,10 @@ def dict_config(
     scheduler = scheduler or CompressionScheduler(model)
     scheduler.warnings += schedule.warnings
     last_epoch = -1 if resumed_epoch is None else resumed_epoch
-    _fill(scheduler, schedule, Building(model, optimizer, last_epoch), filename)
+    try:
+        _fill(scheduler, schedule, Building(model, optimizer, last_epoch), teachers)
+    except ScheduleError as error:
+        raise ScheduleError(error.problems, filename) from error
     return scheduler
 
 
@@ -107,25 +115,44 @@ def _fill(
     scheduler: CompressionScheduler,
     schedule: Schedule,
     building: Building,
-    filename: str | None,
+    teachers: Mapping[str, nn.Module] | None,
 ) -> None:
     """Build instances, then policies: those of the learning rate come last."""
-    built: dict[str, dict[str, Any]] = {}
-    for section in ("pruners", "regularizers", "extensions", "lr_schedulers"):
-        built[section] = {}
-        for name, component in schedule.components.get(section, {}).items():
-            try:
-                instance = component.spec.build(name, component.arguments, building)
-            except (CompressionError, ValueError, TypeError) as error:
-                path = f"{section}.{name}"
-                raise ScheduleError([Problem(path, str(error))], filename) from error
-            built[section][name] = instance
-            if section == "pruners":
-                scheduler.keep_state_of(f"pruners.{name}", instance)
-                if getattr(instance, "is_random", False):
-                    scheduler.keep_random_state()
-    for entry in sorted(schedule.policies, key=_is_lr):
+    built = {section: _build(section, schedule, building, scheduler) for section in BUILD_ORDER}
+    wishes = [
+        wish for pruner in built["pruners"].values() for wish in getattr(pruner, "wishes", ())
+    ]
+    if wishes:
+        scheduler.add_windowed(ObservationPolicy(wishes), ALWAYS)
+    rates = [entry for entry in schedule.policies if entry.kind == "lr_scheduler"]
+    others = [entry for entry in schedule.policies if entry.kind != "lr_scheduler"]
+    for entry in others:
         scheduler.add_windowed(_policy(entry, built), entry.window)
+    if schedule.distillation is not None:
+        # After the regularisers: the incoming loss has their terms.
+        policy = distillation_policy(schedule.distillation, building.model, teachers)
+        scheduler.add_windowed(policy, schedule.distillation.window)
+    for entry in rates:
+        scheduler.add_windowed(_policy(entry, built), entry.window)
+
+
+def _build(
+    section: str, schedule: Schedule, building: Building, scheduler: CompressionScheduler
+) -> dict[str, Any]:
+    """The instances of a section, known to the scheduler where they have a state."""
+    built: dict[str, Any] = {}
+    for name, component in schedule.components.get(section, {}).items():
+        path = f"{section}.{name}"
+        try:
+            built[name] = component.spec.build(name, component.arguments, building)
+        except (CompressionError, ValueError, TypeError) as error:
+            raise ScheduleError([Problem(path, str(error))]) from error
+        # Policies of the other sections save their instance themselves.
+        if section in ("pruners", "regularizers") and hasattr(built[name], "state_dict"):
+            scheduler.keep_state_of(path, built[name])
+        if getattr(built[name], "is_random", False):
+            scheduler.keep_random_state()
+    return built
 
 
 def _policy(entry: PolicyEntry, built: Mapping[str, Mapping[str, Any]]) -> Policy:
@@ -137,7 +164,3 @@ def _policy(entry: PolicyEntry, built: Mapping[str, Mapping[str, Any]]) -> Polic
     if entry.kind == "lr_scheduler":
         return LRPolicy(instance)
     return ExtensionPolicy(instance)
-
-
-def _is_lr(entry: PolicyEntry) -> bool:
-    return entry.kind == "lr_scheduler"

@@ -16,10 +16,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class CompressionError(Exception):
-    """Root of every error that compression raises on purpose."""
+    """Root of every error that compression raises on purpose.
+
+    Attributes:
+        failure_class: The word under which a failed trial is counted.
+    """
+
+    failure_class: ClassVar[str] = "compression"
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ class ScheduleError(CompressionError):
         filename: The file it was read from, or None.
     """
 
+    failure_class = "schedule"
+
     def __init__(self, problems: Sequence[Problem], filename: str | None = None) -> None:
         self.problems = tuple(problems)
         self.filename = filename
@@ -63,6 +72,8 @@ class SettingsError(CompressionError):
         problems: Everything that is wrong with them, in document order.
     """
 
+    failure_class = "settings"
+
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
@@ -71,17 +82,25 @@ class SettingsError(CompressionError):
 class TrainingDiverged(CompressionError):
     """Weights or loss became NaN or infinite: a mask made from them would mean nothing."""
 
+    failure_class = "diverged"
+
 
 class ThinningError(CompressionError):
     """Zero filters cannot be cut out of this network; it is unchanged."""
+
+    failure_class = "thinning"
 
 
 class ExportError(CompressionError):
     """A network does not become the ONNX graph it should."""
 
+    failure_class = "export"
+
 
 class Cancelled(CompressionError):
     """Somebody asked for the end: not a failure of what ran."""
+
+    failure_class = "cancelled"
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stillhouse_compression.dataflow import following_batchnorms
+from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.masks import MaskTable
 from stillhouse_compression.pruners.step import MaskUpdate, Pruner, PruningStep
 from stillhouse_compression.window import Window
@@ -145,6 +146,7 @@ class PruningPolicy(Policy):
             pruner, "mask_batchnorm", False
         )
         self._is_initialised = False
+        self._is_pending = False
         self._batchnorms: dict[str, tuple[str, ...]] | None = None
         # Parameters that follow a pruned filter; they share the policy's flags.
         self._followers: set[str] = set()
@@ -165,7 +167,8 @@ class PruningPolicy(Policy):
         """Make masks again if it is time, then apply all masks."""
         position = moment.epoch * moment.n_minibatches + moment.minibatch
         is_due = self.frequency > 0 and moment.minibatch > 0 and position % self.frequency == 0
-        if is_due or (self.skip_first_minibatch and position == 1):
+        is_first = self.skip_first_minibatch and position == 1
+        if is_due or is_first or self._is_pending:
             self._make_masks(moment)
         for entry, parameter in moment.table.active(moment.parameters):
             entry.apply(parameter)
@@ -186,6 +189,11 @@ class PruningPolicy(Policy):
         """After the last active epoch: make the masks final, leave gradients alone."""
         if not moment.is_last_epoch:
             return
+        if self._is_pending:
+            raise CompressionError(
+                f"pruner {self.pruner.name!r} never got the statistics it ranks by: train at "
+                "least two minibatches an epoch, or start it an epoch later"
+            )
         for name in (*self.pruner.owns(moment.parameters), *sorted(self._followers)):
             entry = moment.table.get(name)
             if entry is None or name not in moment.parameters:
@@ -226,8 +234,11 @@ class PruningPolicy(Policy):
         )
         for update in self.pruner.masks(step):
             moment.table[update.name].set(update.mask, update.scale)
+            if update.weight is not None:
+                moment.parameters[update.name].copy_(update.weight)
             if self.mask_batchnorm and update.filters is not None:
                 self._mask_followers(update, update.filters, moment)
+        self._is_pending = step.is_pending
 
     def _mask_followers(self, update: MaskUpdate, filters: Tensor, moment: Moment) -> None:
         """Zero gamma and beta with the filter; a bias without BatchNorm likewise."""
@@ -333,6 +344,19 @@ class Regularizer(Protocol):
         ...
 
 
+@runtime_checkable
+class WeightDropper(Protocol):
+    """A regulariser that changes weights for one minibatch."""
+
+    def before_forward(self, moment: Moment) -> None:
+        """Change them."""
+        ...
+
+    def after_backward(self, moment: Moment) -> None:
+        """Bring them back."""
+        ...
+
+
 class RegularizationPolicy(Policy):
     """Adds a regulariser's terms to the loss and zeroes what falls below its threshold.
 
@@ -344,6 +368,16 @@ class RegularizationPolicy(Policy):
     def __init__(self, regularizer: Regularizer, keep_mask: bool = False) -> None:
         self.regularizer = regularizer
         self.keep_mask = keep_mask
+
+    def on_minibatch_begin(self, moment: Moment) -> None:
+        """Let the regulariser change weights for this minibatch, if it is of that kind."""
+        if isinstance(self.regularizer, WeightDropper):
+            self.regularizer.before_forward(moment)
+
+    def before_parameter_optimization(self, moment: Moment) -> None:
+        """Let it bring them back."""
+        if isinstance(self.regularizer, WeightDropper):
+            self.regularizer.after_backward(moment)
 
     def before_backward_pass(self, moment: Moment, loss: Tensor) -> PolicyLoss:
         """Add the terms."""

@@ -25,6 +25,19 @@ PROVIDERS: Mapping[str, Mapping[str, str]] = {
         "SplicingPruner": f"{_PRUNERS}.splicing",
         "BaiduRNNPruner": f"{_PRUNERS}.baidu",
         "StructureParameterPruner": f"{_PRUNERS}.threshold_structures",
+        "RandomLevelStructureParameterPruner": f"{_PRUNERS}.filters",
+        **{
+            name + suffix: f"{_PRUNERS}.filters"
+            for name in (
+                "ActivationAPoZRankedFilterPruner",
+                "ActivationMeanRankedFilterPruner",
+                "GradientRankedFilterPruner",
+                "RandomRankedFilterPruner",
+                "BernoulliFilterPruner",
+            )
+            for suffix in ("", "_AGP")
+        },
+        "FMReconstructionChannelPruner": f"{_PRUNERS}.reconstruction",
         "L1RankedStructureParameterPruner": f"{_PRUNERS}.structures",
         "L2RankedStructureParameterPruner": f"{_PRUNERS}.structures",
         "L1RankedStructureParameterPruner_AGP": f"{_PRUNERS}.structures",
@@ -34,6 +47,7 @@ PROVIDERS: Mapping[str, Mapping[str, str]] = {
         "L1Regularizer": "stillhouse_compression.regularizers.l1",
         "GroupLassoRegularizer": "stillhouse_compression.regularizers.group_lasso",
         "GroupVarianceRegularizer": "stillhouse_compression.regularizers.group_variance",
+        "DropFilterRegularizer": "stillhouse_compression.regularizers.drop_filter",
     },
     "lr_schedulers": {
         name: "stillhouse_compression.lr_schedulers"

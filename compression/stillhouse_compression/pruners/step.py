@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -17,6 +17,29 @@ from stillhouse_compression.window import Window
 
 Cuts = Sequence[tuple[int, Tensor]]
 """Thinning of one parameter: for each dimension that was cut, the indices that stayed."""
+
+
+Kind = Literal["apoz", "mean", "inputs"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A statistic that somebody needs.
+
+    Attributes:
+        parameter: The weight whose layer is watched.
+        kind: ``apoz``: share of zeros in each channel of the activation, in percent;
+            ``mean``: mean of each channel of the activation; ``inputs``: sampled input
+            patches, one row a point.
+    """
+
+    parameter: str
+    kind: Kind
+
+    @property
+    def key(self) -> str:
+        """Where the scheduler keeps it."""
+        return f"{self.parameter}/{self.kind}"
 
 
 @dataclass
@@ -32,6 +55,8 @@ class PruningStep:
         statistics: Figures of weights as they were first seen, kept over the run.
         activations: Channel statistics of the last epoch: ``"<parameter>/apoz"`` and the like.
         fold: Gives a weight as ranking should see it (``fold_batchnorm``), or None.
+        is_pending: Set by a pruner that lacks statistics still to be gathered: it is asked
+            again at the next minibatch.
     """
 
     epoch: int
@@ -42,6 +67,7 @@ class PruningStep:
     statistics: dict[str, float]
     activations: Mapping[str, Tensor] = field(default_factory=dict)
     fold: Callable[[str, Tensor], Tensor] | None = None
+    is_pending: bool = False
 
     def weight(self, name: str, *, is_folded: bool = True) -> Tensor:
         """A parameter's weights, detached.
@@ -67,12 +93,14 @@ class MaskUpdate:
         mask: Boolean, of its shape, True = kept.
         scale: Factor of what is kept.
         filters: Boolean (filters,), when the mask keeps or drops whole filters.
+        weight: New weights that make up for what was pruned, or None.
     """
 
     name: str
     mask: Tensor
     scale: float = 1.0
     filters: Tensor | None = None
+    weight: Tensor | None = None
 
 
 class Pruner(Protocol):

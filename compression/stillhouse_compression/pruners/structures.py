@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -33,12 +33,13 @@ from stillhouse_compression.errors import shown
 from stillhouse_compression.pruners.law import (
     GRADUAL_ARGUMENTS,
     Constant,
+    Drawn,
     Gradual,
     Target,
     gradual_faults,
     gradual_window,
 )
-from stillhouse_compression.pruners.step import Cuts, MaskUpdate, PruningStep
+from stillhouse_compression.pruners.step import Cuts, MaskUpdate, PruningStep, Wish
 from stillhouse_compression.ranking import GROUP_TYPES, Structure, keep_best, n_to_prune
 
 
@@ -57,6 +58,11 @@ class Kept:
 
 class Ranker(Protocol):
     """Ranks the structures of one parameter, or of several that share a verdict."""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws random numbers."""
+        ...
 
     def rank(
         self, names: Sequence[str], fraction: float, structure: Structure, step: PruningStep
@@ -83,6 +89,11 @@ class NormRanker:
     noise: float = 0.0
     group_size: int = 1
     rounding: Callable[[float], int] = ROUNDING["floor"]
+
+    @property
+    def is_random(self) -> bool:
+        """With noise it draws."""
+        return self.noise > 0
 
     def rank(
         self, names: Sequence[str], fraction: float, structure: Structure, step: PruningStep
@@ -136,6 +147,9 @@ class StructurePruner:
         self.ranker = ranker
         self.dependency = dependency
         self.mask_batchnorm = mask_batchnorm
+        self.is_random = ranker.is_random or isinstance(target, Drawn)
+        observed = getattr(ranker, "observes", None)
+        self.wishes = tuple(Wish(weight, observed) for weight in weights) if observed else ()
         self._last_target: float | None = None
         self._leader: Kept | None = None
 
@@ -169,14 +183,16 @@ class StructurePruner:
         leader = self.weights[0]
         n_structures = self.structure.count(step.parameters[leader].shape)
         is_stale = self._leader is not None and self._leader.keep.numel() != n_structures
-        if fraction != self._last_target or is_stale:
+        if fraction != self._last_target or is_stale or self.ranker.is_random:
             self._last_target = fraction
             if fraction == 0:
                 self._leader = None
             else:
                 # The original ranks the leader by its stored weights, never folded ones.
-                unfolded = PruningStep(**{**vars(step), "fold": None})
+                unfolded = replace(step, fold=None)
                 self._leader = self.ranker.rank([leader], fraction, self.structure, unfolded)
+                if unfolded.is_pending:
+                    step.is_pending, self._last_target = True, None
         return self._leader
 
     def cut(self, cuts: Mapping[str, Cuts]) -> None:
