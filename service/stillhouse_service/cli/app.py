@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import typer
 
-from stillhouse_service.cli import demonstration, results, serving, study, training, trial
+from stillhouse_service.cli import (
+    demonstration,
+    results,
+    serving,
+    study,
+    templates,
+    training,
+    trial,
+)
 
 app = typer.Typer(
     name="stillhouse",
@@ -21,5 +29,6 @@ app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.command()(results.report)
 app.command()(results.importance)
+app.command()(templates.template)
 app.command()(training.train)
 app.command()(demonstration.demo)
