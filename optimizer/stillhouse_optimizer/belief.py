@@ -1,0 +1,123 @@
+"""What the models believe of every metric, and what a config promises.
+
+Depends on: numpy.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillhouse_optimizer.acquisition import log_ei, log_probability_below
+from stillhouse_optimizer.additive import Terms
+from stillhouse_optimizer.evidence import Evidence, Target
+from stillhouse_optimizer.forest import Model, fit_forest
+from stillhouse_optimizer.inputs import Inputs
+from stillhouse_optimizer.space import Rows
+from stillhouse_optimizer.spec import Problem
+from stillhouse_optimizer.surrogate import fit
+
+Array = NDArray[np.float64]
+
+# No number of failures makes a config certain to fail or certain not to.
+_DOUBT = 0.02
+
+
+class Belief:
+    """Fitted models of the objective, of each limit and of success."""
+
+    def __init__(self, problem: Problem, inputs: Inputs, evidence: Evidence, seed: int) -> None:
+        """Fit every model.
+
+        Args:
+            problem: Names the surrogate.
+            inputs: What models see.
+            evidence: At least two measured trials.
+            seed: Of the forests.
+        """
+        self._inputs = inputs
+        self._evidence = evidence
+        x_every = inputs.of(evidence.rows)
+        x = x_every[evidence.is_measured]
+        x_pending = inputs.of(evidence.pending)
+        terms = Terms(inputs.groups, inputs.is_category)
+
+        def fitted(y: Array, k: int) -> Model:
+            model = fit(problem.surrogate, terms, x, y, seed + k)
+            if not len(x_pending):
+                return model
+            expected = model.predict(x_pending)[0]
+            both = np.concatenate([x, x_pending]), np.concatenate([y, expected])
+            return fit(problem.surrogate, terms, *both, seed + k)
+
+        self._objective = fitted(evidence.y, 0)
+        self._limits = [
+            (target, bound, fitted(values, k))
+            for k, (target, bound, values) in enumerate(evidence.limits, start=1)
+        ]
+        self._success: Model | None = None
+        if not evidence.is_measured.all():
+            self._success = fit_forest(x_every, evidence.is_measured.astype(float), seed)
+        self._eta: float | None = None
+        if evidence.is_feasible.any():
+            feasible = x_every[evidence.is_feasible]
+            self._eta = float(self._objective.predict(feasible)[0].min())
+
+    def score(self, rows: Rows) -> Array:
+        """Log of expected improvement times the probability of being feasible; shape (n,).
+
+        Without any feasible trial yet the probability alone counts.
+        """
+        x = self._inputs.of(rows)
+        value = self._log_p_feasible(x) + self._log_p_success(x)
+        if self._eta is not None:
+            mean, variance = self._objective.predict(x)
+            value += log_ei(mean, np.sqrt(variance), self._eta)
+        return value
+
+    def starts(self, n: int) -> Rows:
+        """The best feasible trials so far, or those nearest to feasible; at most n rows."""
+        evidence = self._evidence
+        rows = evidence.rows[evidence.is_measured]
+        if evidence.is_feasible.any():
+            feasible = evidence.is_feasible[evidence.is_measured]
+            order = np.argsort(np.where(feasible, evidence.y, np.inf), kind="stable")
+            return rows[order[: min(n, int(feasible.sum()))]]
+        return rows[np.argsort(-self._log_p_feasible(self._inputs.of(rows)), kind="stable")[:n]]
+
+    def explain(self, row: NDArray[np.float64]) -> dict[str, float]:
+        """``Proposal.prediction`` of one row."""
+        x = self._inputs.of(row[None, :])
+        prediction: dict[str, float] = {}
+        models = [(self._evidence.objective, self._objective)]
+        models += [(target, model) for target, _, model in self._limits]
+        for target, model in models:
+            mean, variance = model.predict(x)
+            prediction |= _raw(target, float(mean[0]), math.sqrt(float(variance[0])))
+        prediction["p_feasible"] = math.exp(float(self._log_p_feasible(x)[0]))
+        prediction["p_success"] = math.exp(float(self._log_p_success(x)[0]))
+        if self._eta is not None:
+            mean, variance = self._objective.predict(x)
+            prediction["log_ei"] = float(log_ei(mean, np.sqrt(variance), self._eta)[0])
+        return prediction
+
+    def _log_p_feasible(self, x: Array) -> Array:
+        value = np.zeros(len(x))
+        for _, bound, model in self._limits:
+            mean, variance = model.predict(x)
+            value += log_probability_below(mean, np.sqrt(variance + model.noise), bound)
+        return value
+
+    def _log_p_success(self, x: Array) -> Array:
+        if self._success is None:
+            return np.zeros(len(x))
+        p = np.clip(self._success.predict(x)[0], 0.0, 1.0)
+        return np.asarray(np.log(_DOUBT + (1 - 2 * _DOUBT) * p))
+
+
+def _raw(target: Target, mean: float, sd: float) -> dict[str, float]:
+    low, high = sorted((target.to_raw(mean - sd), target.to_raw(mean + sd)))
+    name = target.metric
+    return {name: target.to_raw(mean), f"{name}_low": low, f"{name}_high": high}

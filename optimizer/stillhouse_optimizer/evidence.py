@@ -1,0 +1,158 @@
+"""What the trials so far say, as arrays for models.
+
+Depends on: numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillhouse_optimizer.errors import ProblemError
+from stillhouse_optimizer.feasibility import is_feasible
+from stillhouse_optimizer.parameter import Config
+from stillhouse_optimizer.space import Rows, Space
+from stillhouse_optimizer.spec import Constraint, Observation, Problem, is_maximised
+
+Array = NDArray[np.float64]
+
+# Metrics whose ratios mean something: half the latency is as much as a quarter from a half.
+_RATIO_ENDINGS = ("_ms", "_s", "_ratio", "_bytes", "macs", "params", "_per_s")
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a metric is modelled: negated when more is better, on a log scale when it is a ratio.
+
+    Attributes:
+        metric: Its name.
+        is_log: Whether the logarithm is modelled.
+        sign: 1, or -1 where the model sees the negative.
+    """
+
+    metric: str
+    is_log: bool
+    sign: float
+
+    def to_model(self, value: float) -> float:
+        """The modelled value of a raw one."""
+        return self.sign * (math.log(value) if self.is_log else value)
+
+    def to_raw(self, modelled: float) -> float:
+        """The raw value of a modelled one."""
+        value = self.sign * modelled
+        return math.exp(min(value, 700.0)) if self.is_log else value
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Finished and running trials of one problem.
+
+    Attributes:
+        rows: Finished trials' configs (n, n_parameters), in trial order.
+        is_measured: Which of them have every metric that is modelled; shape (n,).
+        is_feasible: Which of those meet every limit; shape (n,).
+        objective: How the objective is modelled: to be minimised.
+        y: Modelled objective of the measured trials; shape (n_measured,).
+        limits: For each constraint its target (upright: the limit is an upper one), the bound as
+            modelled and the measured trials' values.
+        pending: Running trials' configs (n_pending, n_parameters).
+        notes: Plain sentences on what was left out.
+    """
+
+    rows: Rows
+    is_measured: NDArray[np.bool_]
+    is_feasible: NDArray[np.bool_]
+    objective: Target
+    y: Array
+    limits: tuple[tuple[Target, float, Array], ...]
+    pending: Rows
+    notes: tuple[str, ...]
+
+
+def gather(
+    problem: Problem,
+    space: Space,
+    history: Sequence[Observation],
+    pending: Sequence[Config],
+) -> Evidence:
+    """Read trials into arrays; a trial that makes no sense is noted, never an error."""
+    notes: list[str] = []
+    rows, kept = _encode(space, [o.config for o in history], "trial", notes)
+    observations = [history[i] for i in kept]
+    pending_rows, _ = _encode(space, pending, "running trial", notes)
+
+    wanted = [problem.objective, *(c.metric for c in problem.constraints)]
+    measured = np.array([_is_measured(o, wanted) for o in observations], dtype=bool)
+    lost = [
+        i
+        for i, o, ok in zip(kept, observations, measured, strict=True)
+        if o.status == "complete" and not ok
+    ]
+    if lost:
+        names = ", ".join(dict.fromkeys(wanted))
+        notes.append(f"{_trials(lost)} counted as failed: no finite value of {names}")
+    values = [dict(o.metrics or {}) for o, ok in zip(observations, measured, strict=True) if ok]
+    feasible = np.zeros(len(observations), dtype=bool)
+    feasible[measured] = [is_feasible(v, problem.constraints)[0] for v in values]
+
+    objective = _target(
+        problem.objective,
+        -1.0 if is_maximised(problem.objective) else 1.0,
+        [v[problem.objective] for v in values],
+    )
+    return Evidence(
+        rows=rows,
+        is_measured=measured,
+        is_feasible=feasible,
+        objective=objective,
+        y=np.array([objective.to_model(v[problem.objective]) for v in values], dtype=float),
+        limits=tuple(
+            _limit(constraint, [v[constraint.metric] for v in values])
+            for constraint in problem.constraints
+        ),
+        pending=pending_rows,
+        notes=tuple(notes),
+    )
+
+
+def _encode(
+    space: Space, configs: Sequence[Config], what: str, notes: list[str]
+) -> tuple[Rows, list[int]]:
+    rows, kept = [], []
+    for i, config in enumerate(configs):
+        try:
+            rows.append(space.encode(config, f"{what} {i}"))
+        except ProblemError as error:
+            notes.append(f"left out, does not fit the space: {error}")
+        else:
+            kept.append(i)
+    return np.array(rows).reshape(-1, len(space.names)), kept
+
+
+def _is_measured(observation: Observation, metrics: Sequence[str]) -> bool:
+    if observation.status != "complete" or observation.metrics is None:
+        return False
+    values = [observation.metrics.get(metric) for metric in metrics]
+    return all(value is not None and math.isfinite(value) for value in values)
+
+
+def _target(metric: str, sign: float, values: Sequence[float]) -> Target:
+    return Target(metric, metric.endswith(_RATIO_ENDINGS) and all(v > 0 for v in values), sign)
+
+
+def _limit(constraint: Constraint, values: Sequence[float]) -> tuple[Target, float, Array]:
+    sign = 1.0 if constraint.is_upper else -1.0
+    target = _target(constraint.metric, sign, [*values, constraint.bound])
+    modelled = np.array([target.to_model(v) for v in values], dtype=float)
+    return target, target.to_model(constraint.bound), modelled
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(n) for n in numbers[:5])
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"{'trial' if len(numbers) == 1 else 'trials'} {shown}{more}"

@@ -1,0 +1,120 @@
+"""The next configs to try: a pure function of the problem and its trials.
+
+Depends on: numpy, threadpoolctl.
+
+Same arguments, same answer: nothing is kept between calls, every random number comes from the seed
+and the number of trials, and linear algebra runs on one thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
+
+from stillhouse_optimizer.belief import Belief
+from stillhouse_optimizer.design import initial_design
+from stillhouse_optimizer.errors import OptimizerError, SpaceExhausted
+from stillhouse_optimizer.evidence import gather
+from stillhouse_optimizer.inputs import CheapFeatures, Inputs
+from stillhouse_optimizer.lattice import NO_LATTICE, find_lattice
+from stillhouse_optimizer.maximizer import search
+from stillhouse_optimizer.parameter import Config
+from stillhouse_optimizer.space import Space
+from stillhouse_optimizer.spec import Observation, Problem, Proposal
+from stillhouse_optimizer.translate import LegalityCheck
+from stillhouse_optimizer.tried import Tried
+
+# Fewer measured trials than this say nothing that a model could use.
+_MIN_MEASURED = 3
+_N_STARTS = 5
+# threadpool_limits() is process-wide; two proposals at once would undo each other's limit.
+_one_at_a_time = threading.Lock()
+
+
+def propose(
+    problem: Problem,
+    history: Sequence[Observation],
+    pending: Sequence[Config],
+    seed: int,
+    n: int = 1,
+    cheap_features: CheapFeatures | None = None,
+) -> list[Proposal]:
+    """Say which configs to try next.
+
+    The first ``problem.n_initial`` trials follow a design; after that each proposal maximises
+    expected improvement times the probability of meeting every limit and of not failing. Running
+    trials count with the values the model expects of them. Never proposes what was tried or runs.
+
+    Args:
+        problem: What is searched.
+        history: Finished trials, in the order of their numbers. Cancelled ones may be left out.
+        pending: Configs of running trials, in the order of their numbers.
+        seed: The study's; with the number of trials it decides every random draw.
+        n: How many to propose; proposing n equals proposing one n times with the earlier ones
+            pending.
+        cheap_features: What network a config builds (see inputs); without, models see configs as
+            asked for.
+
+    Returns:
+        n proposals; fewer when a finite space holds no more.
+
+    Raises:
+        ProblemError: the space makes no sense (conditions in a circle, contradictory clauses).
+        SpaceExhausted: a finite space holds nothing new.
+
+    Source: Gardner et al. 2014, "Bayesian Optimization with Inequality Constraints", section 3.2;
+    Hutter et al. 2011 (SMAC); pending trials as in Ginsbourger et al. 2010 (kriging believer).
+    """
+    if n < 1:
+        raise OptimizerError(f"n must be at least 1, got {n}")
+    with _one_at_a_time, threadpool_limits(limits=1):
+        space = Space(problem)
+        inputs = Inputs(space, cheap_features)
+        check = LegalityCheck(problem)
+        proposals: list[Proposal] = []
+        for _ in range(n):
+            running = [*pending, *(p.config for p in proposals)]
+            try:
+                proposal = _propose_one(problem, space, inputs, history, running, seed)
+            except SpaceExhausted:
+                if not proposals:
+                    raise
+                break
+            check(proposal.config)
+            proposals.append(proposal)
+    return proposals
+
+
+def _propose_one(
+    problem: Problem,
+    space: Space,
+    inputs: Inputs,
+    history: Sequence[Observation],
+    pending: Sequence[Config],
+    seed: int,
+) -> Proposal:
+    number = len(history) + len(pending)
+    rng = np.random.default_rng([seed, number])
+    evidence = gather(problem, space, history, pending)
+    tried = Tried(space, inputs, np.concatenate([evidence.rows, evidence.pending]))
+    if number < problem.n_initial:
+        has_ladder = problem.surrogate == "forest_plain"
+        design = initial_design(space, problem.n_initial, seed, has_ladder)
+        # Rows of their own number first, so that trials that were left out shift nothing.
+        row = tried.first_new(np.concatenate([design[number:], design[:number]]))
+        if row is not None:
+            return Proposal(space.decode(row), "initial", notes=evidence.notes)
+    if int(evidence.is_measured.sum()) < _MIN_MEASURED:
+        return Proposal(space.decode(tried.any_new(rng)), "random", notes=evidence.notes)
+
+    belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)))
+    lattice = NO_LATTICE if space.listed is not None else find_lattice(space, inputs)
+    starts = belief.starts(_N_STARTS)
+    rows, _ = search(space, belief.score, starts, rng, lattice, inputs.replaced)
+    row = tried.first_new(rows)
+    if row is None:
+        row = tried.any_new(rng)
+    return Proposal(space.decode(row), "model", belief.explain(row), evidence.notes)

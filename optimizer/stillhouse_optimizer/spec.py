@@ -1,0 +1,285 @@
+"""The problem, what was observed and what is proposed, as plain data.
+
+Depends on: the standard library. Every reader of outside data here is strict: an unknown field,
+a wrong type or an empty range is a ProblemError that starts with the field's path.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
+
+from stillhouse_optimizer.errors import ProblemError
+from stillhouse_optimizer.parameter import Config, Parameter, Value, read_number
+
+__all__ = [
+    "Config",
+    "Constraint",
+    "Observation",
+    "Parameter",
+    "Problem",
+    "Proposal",
+    "Value",
+    "is_maximised",
+]
+
+Operator = Literal["<=", ">=", "<", ">"]
+Origin = Literal["initial", "model", "random"]
+Status = Literal["complete", "failed", "unsupported"]
+SurrogateName = Literal["forest", "forest_plain", "gp", "auto"]
+
+# Every other metric is better when smaller.
+MAXIMISED = frozenset({"throughput_per_s", "top1", "top5"})
+
+_CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*(\S+)\s*")
+
+
+def is_maximised(metric: str) -> bool:
+    """Whether more of ``metric`` is better; the one table of senses."""
+    return metric in MAXIMISED
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A limit that a trial must meet to be feasible.
+
+    Attributes:
+        metric: Name of a metric in ``Observation.metrics``, in that metric's own unit.
+        op: How the metric must stand to the bound.
+        bound: The limit.
+    """
+
+    metric: str
+    op: Operator
+    bound: float
+
+    @classmethod
+    def parse(cls, text: str, where: str = "constraint") -> Constraint:
+        """Read ``"top1_drop <= 0.02"``.
+
+        Raises:
+            ProblemError: the text is not ``metric op number``.
+        """
+        match = _CONSTRAINT.fullmatch(text)
+        if match is None:
+            raise ProblemError(where, f"wanted e.g. 'top1_drop <= 0.02', got {text!r}")
+        try:
+            bound = float(match[3])
+        except ValueError:
+            raise ProblemError(where, f"the bound must be a number, got {match[3]!r}") from None
+        return cls._checked(match[1], match[2], bound, where)
+
+    @classmethod
+    def from_mapping(cls, data: object, where: str = "constraint") -> Constraint:
+        """Read ``{"metric", "op", "bound"}`` or the text form.
+
+        Raises:
+            ProblemError: a field is missing, unknown or of the wrong type.
+        """
+        if isinstance(data, str):
+            return cls.parse(data, where)
+        fields = _object(data, where, required=("metric", "op", "bound"))
+        metric = fields["metric"]
+        if not isinstance(metric, str) or not metric:
+            raise ProblemError(f"{where}.metric", f"wanted a metric's name, got {metric!r}")
+        bound = read_number(fields["bound"], f"{where}.bound")
+        return cls._checked(metric, fields["op"], bound, where)
+
+    @classmethod
+    def _checked(cls, metric: str, op: object, bound: float, where: str) -> Constraint:
+        if op not in get_args(Operator):
+            raise ProblemError(f"{where}.op", f"wanted one of <=, >=, <, >, got {op!r}")
+        if not math.isfinite(bound):
+            raise ProblemError(f"{where}.bound", f"must be finite, got {bound}")
+        return cls(metric, cast(Operator, op), bound)
+
+    @property
+    def is_upper(self) -> bool:
+        """Whether the bound is an upper one (``<=`` or ``<``)."""
+        return self.op in ("<=", "<")
+
+    def is_met(self, value: float) -> bool:
+        """Whether ``value`` satisfies the limit; NaN never does."""
+        if self.op == "<=":
+            return value <= self.bound
+        if self.op == ">=":
+            return value >= self.bound
+        return value < self.bound if self.op == "<" else value > self.bound
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.op} {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched, what is minimised and under which limits.
+
+    Attributes:
+        parameters: In the order of the template; names are unique.
+        forbidden: Combinations not allowed: a config is illegal when every named parameter is
+            active and has one of the listed values.
+        objective: Metric to improve, in the sense of ``is_maximised``.
+        constraints: All must hold for a trial to be feasible.
+        n_initial: Trials before a model proposes.
+        surrogate: Which model proposes.
+    """
+
+    parameters: tuple[Parameter, ...]
+    objective: str = "latency_ratio"
+    constraints: tuple[Constraint, ...] = ()
+    forbidden: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
+    n_initial: int = 10
+    surrogate: SurrogateName = "forest"
+
+    @classmethod
+    def from_mapping(cls, data: object) -> Problem:
+        """Read the JSON form of docs/architecture.md.
+
+        Args:
+            data: ``{"parameters", "forbidden"?, "objectives"?, "constraints"?, "n_initial"?,
+                "surrogate"?}``.
+
+        Raises:
+            ProblemError: starts with the path of the field that is wrong, such as
+                ``parameters[3].low``.
+        """
+        fields = _object(
+            data,
+            "",
+            required=("parameters",),
+            optional=("forbidden", "objectives", "constraints", "n_initial", "surrogate"),
+        )
+        parameters = tuple(
+            Parameter.from_mapping(item, f"parameters[{i}]")
+            for i, item in enumerate(_sequence(fields["parameters"], "parameters"))
+        )
+        if not parameters:
+            raise ProblemError("parameters", "a search needs at least one parameter")
+        by_name: dict[str, Parameter] = {}
+        for i, parameter in enumerate(parameters):
+            if parameter.name in by_name:
+                raise ProblemError(f"parameters[{i}].name", f"{parameter.name!r} stands twice")
+            by_name[parameter.name] = parameter
+        for i, parameter in enumerate(parameters):
+            _check_conditions(parameter, by_name, f"parameters[{i}].condition")
+        objectives = _sequence(fields.get("objectives", ["latency_ratio"]), "objectives")
+        if len(objectives) != 1 or not isinstance(objectives[0], str) or not objectives[0]:
+            raise ProblemError("objectives", f"wanted exactly one metric's name, got {objectives}")
+        n_initial = fields.get("n_initial", 10)
+        if isinstance(n_initial, bool) or not isinstance(n_initial, int) or n_initial < 1:
+            raise ProblemError(
+                "n_initial", f"wanted a whole number of at least 1, got {n_initial!r}"
+            )
+        surrogate = fields.get("surrogate", "forest")
+        if surrogate not in get_args(SurrogateName):
+            known = ", ".join(get_args(SurrogateName))
+            raise ProblemError("surrogate", f"wanted one of {known}, got {surrogate!r}")
+        return cls(
+            parameters=parameters,
+            objective=objectives[0],
+            constraints=tuple(
+                Constraint.from_mapping(item, f"constraints[{i}]")
+                for i, item in enumerate(_sequence(fields.get("constraints", []), "constraints"))
+            ),
+            forbidden=tuple(
+                _clause(item, by_name, f"forbidden[{i}]")
+                for i, item in enumerate(_sequence(fields.get("forbidden", []), "forbidden"))
+            ),
+            n_initial=n_initial,
+            surrogate=cast(SurrogateName, surrogate),
+        )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One finished trial.
+
+    Attributes:
+        config: Its active parameters' values.
+        metrics: Raw values by name; None where the trial did not get that far.
+        status: ``complete``, ``failed`` or ``unsupported`` (the device cannot run it).
+    """
+
+    config: Config
+    metrics: Mapping[str, float] | None = None
+    status: Status = "complete"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A config to try next, and why.
+
+    Attributes:
+        config: Values of the active parameters, as plain Python scalars.
+        origin: ``initial`` (of the design), ``model`` or ``random`` (there was nothing to model).
+        prediction: What the model expects; empty unless ``origin`` is ``model``. Keys:
+            ``<metric>`` and ``<metric>_low``/``<metric>_high`` (mean and one standard deviation
+            either side) of the objective and each constraint, ``p_feasible``, ``p_success``,
+            ``log_ei``.
+        notes: Plain sentences on what was left out or assumed.
+    """
+
+    config: Config
+    origin: Origin
+    prediction: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def _check_conditions(parameter: Parameter, by_name: Mapping[str, Parameter], where: str) -> None:
+    for j, condition in enumerate(parameter.conditions):
+        parent = by_name.get(condition.parent)
+        if parent is None:
+            raise ProblemError(f"{where}[{j}].parent", f"no parameter {condition.parent!r}")
+        if parent.is_continuous:
+            raise ProblemError(
+                f"{where}[{j}].parent",
+                f"{parent.name!r} is continuous; a condition needs a parent with countable values",
+            )
+        for value in condition.values:
+            if not parent.allows(value):
+                raise ProblemError(
+                    f"{where}[{j}].values", f"{value!r} is not a value of {parent.name!r}"
+                )
+
+
+def _clause(
+    item: object, by_name: Mapping[str, Parameter], where: str
+) -> Mapping[str, tuple[Value, ...]]:
+    if not isinstance(item, Mapping) or not item:
+        raise ProblemError(where, f"wanted a mapping of parameter to values, got {item!r}")
+    clause: dict[str, tuple[Value, ...]] = {}
+    for name, values in item.items():
+        if name not in by_name:
+            raise ProblemError(where, f"no parameter {name!r}")
+        # A single scalar is a list of one; None is a scalar too.
+        listed = tuple(values) if isinstance(values, list | tuple) else (values,)
+        for value in listed:
+            if not by_name[name].allows(value):
+                raise ProblemError(f"{where}.{name}", f"{value!r} is not a value of {name!r}")
+        clause[name] = listed
+    return clause
+
+
+def _object(
+    data: object, where: str, required: Sequence[str], optional: Sequence[str] = ()
+) -> Mapping[str, object]:
+    if not isinstance(data, Mapping):
+        raise ProblemError(where or "problem", f"wanted an object, got {type(data).__name__}")
+    prefix = f"{where}." if where else ""
+    for key in data:
+        if key not in required and key not in optional:
+            known = ", ".join([*required, *optional])
+            raise ProblemError(f"{prefix}{key}", f"unknown field; there are {known}")
+    for key in required:
+        if key not in data:
+            raise ProblemError(f"{prefix}{key}", "missing")
+    return data
+
+
+def _sequence(data: object, where: str) -> Sequence[object]:
+    if not isinstance(data, list | tuple):
+        raise ProblemError(where, f"wanted a list, got {type(data).__name__}")
+    return data
