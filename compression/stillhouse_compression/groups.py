@@ -40,23 +40,26 @@ def group_scores(weight: Tensor, group_type: str, criterion: str) -> Tensor:
     Args:
         weight: 4-D, or 2-D for ``Rows`` and ``Cols``.
         group_type: A key of :data:`SPANS`.
-        criterion: One of :data:`CRITERIA`; ``Mean_L2`` is the L2 norm over the group's size.
+        criterion: One of :data:`CRITERIA`; ``Mean_L2`` is the L2 norm over the group's size,
+            ``Mean_Abs`` is ``Mean_L1``. ``Rows`` and ``Cols`` have the other one's size.
 
     Returns:
         Tensor of ``weight``'s dimensions, 1 where a group spans.
     """
     dims = SPANS[group_type]
-    size = 1
-    for dim in dims:
-        size *= weight.shape[dim]
     if criterion == "Max":
         return weight.abs().amax(dim=dims, keepdim=True)
-    if criterion in ("Mean_Abs", "Mean_L1"):
-        return weight.abs().mean(dim=dims, keepdim=True)
-    norm: Tensor = torch.linalg.vector_norm(
-        weight, 1 if criterion == "L1" else 2, dim=dims, keepdim=True
-    )
-    return norm / size if criterion == "Mean_L2" else norm
+    p = 2 if criterion in ("L2", "Mean_L2") else 1
+    norm: Tensor = torch.linalg.vector_norm(weight, p, dim=dims, keepdim=True)
+    if criterion in ("L1", "L2"):
+        return norm
+    # The original divides rows by the number of rows and columns by the number of columns;
+    # thresholds in schedules were tuned with that.
+    counted = {"Rows": (0,), "Cols": (1,)}.get(group_type, dims)
+    size = 1
+    for dim in counted:
+        size *= weight.shape[dim]
+    return norm / size
 
 
 def keep_groups(weight: Tensor, group_type: str, threshold: float, criterion: str) -> Tensor:

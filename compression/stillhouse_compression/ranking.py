@@ -126,7 +126,8 @@ def n_to_prune(
 ) -> int:
     """How many structures to prune.
 
-    A multiple of ``group_size``; never all of them, unless ``fraction`` is 1.
+    A multiple of ``group_size``, and not all of them, unless ``fraction`` is 1. Rounding up to
+    such a multiple may ask for more than there are: :func:`keep_best` takes what it can.
 
     Args:
         n_structures: How many there are.
@@ -135,9 +136,9 @@ def n_to_prune(
         rounding: ``math.floor``, ``math.ceil`` or ``round``.
     """
     n = rounding(rounding(fraction * n_structures) / group_size) * group_size
-    if n >= n_structures and fraction != 1.0:
+    if n == n_structures and fraction != 1.0:
         n -= group_size
-    return max(0, min(n, n_structures))
+    return n
 
 
 def keep_best(scores: Tensor, n: int) -> Tensor | None:
@@ -150,9 +151,9 @@ def keep_best(scores: Tensor, n: int) -> Tensor | None:
     Returns:
         Boolean (structures,), True = kept; None when ``n`` is 0.
     """
-    if n == 0:
+    if n <= 0:
         return None
-    return scores > kth_smallest(scores, n)
+    return scores > kth_smallest(scores, min(n, scores.numel()))
 
 
 def drop_last(order: Tensor, n: int) -> Tensor | None:

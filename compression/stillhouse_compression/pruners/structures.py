@@ -104,7 +104,9 @@ class NormRanker:
             n = int(fraction * n_structures) // self.group_size * self.group_size
         else:
             n = n_to_prune(n_structures, fraction, self.group_size, self.rounding)
-        if n == 0:
+        while n >= n_structures and fraction != 1.0:
+            n -= self.group_size
+        if n <= 0:
             return None
         scores = structure.scores(step.weight(names[0]), self.p)
         for name in names[1:]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
 from stillhouse_compression.arguments import Argument, ClassSpec, choice, number, tuple_of
-from stillhouse_compression.groups import SPANS
 from stillhouse_compression.pruners.threshold_structures import group_fits
+from stillhouse_compression.regularizers.group_lasso import channel_norms
 
 
 class GroupVarianceRegularizer:
@@ -38,8 +37,7 @@ class GroupVarianceRegularizer:
 
     def loss(self, name: str, parameter: Tensor) -> Tensor:
         """The term of one parameter."""
-        norms: Tensor = torch.linalg.vector_norm(parameter, 2, dim=SPANS["Channels"])
-        return self.reg_regims[name][0] / norms.var()
+        return self.reg_regims[name][0] / channel_norms(parameter).var()
 
     def threshold(self, name: str, parameter: Tensor) -> Tensor | None:
         """It has none."""
