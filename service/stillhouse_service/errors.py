@@ -1,6 +1,6 @@
 """What the service refuses, and how a refusal reads over HTTP (RFC 9457).
 
-Depends on: fastapi.
+Depends on: fastapi, stillhouse_benchmark for what its messages refuse.
 
     ServiceError ── NotFound 404, Conflict 409, LeaseLost 409, IllegalTransition 409,
                     SpecRejected 422, UpgradeRequired 426,
@@ -19,6 +19,8 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+
+from stillhouse_benchmark.errors import ProtocolError
 
 _log = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -144,6 +146,14 @@ def install_handlers(app: FastAPI) -> None:
             _log.error("%s %s: %s", request.method, request.url.path, error)
         return _problem(
             request, error.status, error.slug, error.title, str(error), error.extensions
+        )
+
+    @app.exception_handler(ProtocolError)
+    def on_broken_message(request: Request, error: ProtocolError) -> JSONResponse:
+        message = str(error).removeprefix(f"{error.field}: ")
+        refused = SpecRejected([Problem(error.field, message)])
+        return _problem(
+            request, 422, "invalid-request", "Invalid request", str(error), refused.extensions
         )
 
     @app.exception_handler(RequestValidationError)

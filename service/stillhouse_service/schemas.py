@@ -21,7 +21,7 @@ _MAX_TEXT = 1_000_000
 class _In(BaseModel):
     """An input: unknown members are refused, so that a misspelt one is noticed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Out(BaseModel):
@@ -33,9 +33,11 @@ class _Out(BaseModel):
 class Health(_Out):
     """The server is alive."""
 
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
     status: Literal["ok"] = "ok"
     version: str
-    schema_revision: str = Field(serialization_alias="schema", validation_alias="schema")
+    schema_revision: str = Field(alias="schema")
     compute: str = Field(description="`embedded`, `none`, or the address of a Dask scheduler")
 
 
@@ -89,7 +91,7 @@ class Baseline(_Out):
     seed: int
     state: BaselineState
     progress: dict[str, Any]
-    metrics: dict[str, float] = Field(
+    metrics: dict[str, int | float] = Field(
         description="`validation_top1`, `test_top1` (fractions), `params`, `macs`, `onnx_bytes`"
     )
     error: str | None
@@ -125,6 +127,9 @@ class TimingIn(_In):
     time_limit_s: float | None = Field(default=None, gt=0, le=3600)
     n_compilations: int | None = Field(default=None, ge=1, le=100)
     max_aa_deviation: float | None = Field(default=None, gt=0)
+    n_threads: int | None = Field(default=None, ge=0, le=1024)
+    max_output_error: float | None = Field(default=None, gt=0)
+    job_limit_s: float | None = Field(default=None, gt=0, le=86_400)
 
 
 class StudySpec(_In):
@@ -133,6 +138,7 @@ class StudySpec(_In):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        allow_inf_nan=False,
         json_schema_extra={
             "examples": [
                 {
@@ -189,7 +195,7 @@ class Study(_Out):
     spec: StudySpec
     parameters: list[dict[str, Any]]
     counts: dict[str, int] = Field(description="trials by state, and `feasible`")
-    baseline_measurement: dict[str, float] | None = Field(
+    baseline_measurement: dict[str, int | float] | None = Field(
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
     )
     incumbent: Incumbent | None
@@ -226,11 +232,13 @@ class Trial(_Out):
     state: TrialState
     config: dict[str, Scalar]
     origin: str = Field(description="`initial`, `model` or `random`")
-    prediction: dict[str, float]
+    prediction: dict[str, int | float]
     seed: int
-    metrics: dict[str, float] | None
+    metrics: dict[str, int | float] | None
     is_feasible: bool | None
-    violations: dict[str, float] = Field(description="metric -> by how much it misses its bound")
+    violations: dict[str, float | None] = Field(
+        description="metric -> by how much it misses its bound; null: it was not measured"
+    )
     failure: TrialFailure | None
     progress: dict[str, Any]
     artifacts: dict[str, str] = Field(description="`schedule`, `onnx`, `weights`: sha256")
@@ -252,7 +260,7 @@ class Event(_Out):
     number: int
     at: datetime
     subject: str = Field(description="id of what it is about")
-    kind: str = Field(description="`state`, `attempt`, `incumbent`, `note`")
+    kind: str = Field(description="`state`, `stage`, `attempt` or `incumbent`")
     who: str
     before: str | None
     after: str | None
@@ -274,7 +282,7 @@ class Measurement(_Out):
     split: str
     device_id: str
     at: datetime
-    metrics: dict[str, float]
+    metrics: dict[str, int | float]
     result: dict[str, Any] = Field(description="as the device host reported it")
 
 

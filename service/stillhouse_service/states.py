@@ -86,7 +86,8 @@ STUDY_MOVES: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.RUNNING: frozenset(
         {StudyState.PAUSED, StudyState.FINISHED, StudyState.CANCELLED, StudyState.FAILED}
     ),
-    StudyState.PAUSED: frozenset({StudyState.RUNNING, StudyState.CANCELLED}),
+    # straight to finished: paused while the incumbent was being measured on the test split
+    StudyState.PAUSED: frozenset({StudyState.RUNNING, StudyState.FINISHED, StudyState.CANCELLED}),
     StudyState.FINISHED: frozenset(),
     StudyState.CANCELLED: frozenset(),
     StudyState.REJECTED: frozenset(),

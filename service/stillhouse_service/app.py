@@ -1,0 +1,88 @@
+"""The application: database, routes, error handler, driver; no logic.
+
+Depends on: fastapi, uvicorn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.bell import Bell
+from stillhouse_service.database import open_engine, prepare
+from stillhouse_service.driver import Driver
+from stillhouse_service.errors import install_handlers
+from stillhouse_service.ids import utc_now
+from stillhouse_service.routes import baselines, devices, server, studies, trials
+from stillhouse_service.settings import Settings
+from stillhouse_service.store import Store, Topic
+
+_DESCRIPTION = """\
+Finds the compression schedule that makes a neural network fastest on your own edge device within
+an accuracy limit. Train a baseline, create a study, watch its trials; device hosts lease jobs.
+
+Fractions lie in 0..1, units are in the names (`_ms`, `_s`, `_bytes`), times are UTC. Every error
+is an `application/problem+json` document.
+"""
+
+
+def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+    """Put the application together; its driver and compute start and end with its lifespan.
+
+    Args:
+        settings: How the server runs.
+        clock: Stamps every row; tests may bring their own.
+
+    Raises:
+        SchemaMismatch: The database holds something else than this version's schema.
+    """
+    engine = open_engine(settings.database_url)
+    revision = prepare(engine)
+    store = Store(engine, clock)
+    artifacts = ArtifactStore(settings.artifact_dir)
+    jobs_bell = Bell()
+    is_stopping = threading.Event()
+    driver = Driver(store, artifacts, settings)
+
+    def on_commit(topics: frozenset[Topic]) -> None:
+        if "jobs" in topics:
+            jobs_bell.ring()
+        if "driver" in topics:
+            driver.wake()
+
+    store.on_commit(on_commit)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        driver.start()
+        try:
+            yield
+        finally:
+            is_stopping.set()
+            jobs_bell.ring()
+            driver.stop()
+            engine.dispose()
+
+    app = FastAPI(
+        title="Stillhouse",
+        version=version("stillhouse"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.store = store
+    app.state.artifacts = artifacts
+    app.state.schema_revision = revision
+    app.state.jobs_bell = jobs_bell
+    app.state.is_stopping = is_stopping
+    install_handlers(app)
+    for part in (server, baselines, studies, trials, devices):
+        app.include_router(part.router)
+    app.include_router(devices.host_router)
+    return app

@@ -1,0 +1,127 @@
+"""What can be known to be wrong with a study before anything is trained.
+
+Depends on: stillhouse_compression.template, stillhouse_optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from stillhouse_compression import datasets, models
+from stillhouse_compression.errors import Problem as Found
+from stillhouse_compression.template import Template, check_against_model, parse_template
+from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_optimizer.errors import ProblemError
+from stillhouse_optimizer.spec import Constraint
+from stillhouse_optimizer.spec import Problem as SearchProblem
+from stillhouse_service.errors import Problem, SpecRejected
+from stillhouse_service.objectives import METRICS
+from stillhouse_service.schemas import StudySpec
+from stillhouse_service.states import BaselineState
+from stillhouse_service.tables import BaselineRow
+
+# OpenVINO's device kinds; any other kind is known once a host has offered it.
+DEVICE_KINDS = frozenset({"CPU", "GPU", "NPU", "MYRIAD", "HDDL", "GNA"})
+
+
+def check_study(
+    spec: StudySpec, baseline: BaselineRow | None, known_devices: Set[str]
+) -> dict[str, Any]:
+    """Find everything that is wrong with a study.
+
+    Args:
+        spec: The study as sent.
+        baseline: The baseline it names, if there is one.
+        known_devices: Kinds and ids of devices offered so far.
+
+    Returns:
+        The search space as JSON: `parameters`, `forbidden`.
+
+    Raises:
+        SpecRejected: With every problem, each at its path in the spec.
+    """
+    problems: list[Problem] = []
+    usable = None
+    if baseline is None:
+        problems.append(Problem("baseline", f"no baseline {spec.baseline!r}"))
+    elif baseline.state != BaselineState.COMPLETE:
+        message = f"baseline {baseline.id} is {baseline.state}; a study needs a complete one"
+        problems.append(Problem("baseline", message))
+    else:
+        usable = baseline
+    if spec.device not in DEVICE_KINDS | known_devices:
+        known = ", ".join(sorted(DEVICE_KINDS | known_devices))
+        problems.append(Problem("device", f"no device {spec.device!r}; known are {known}"))
+    for i, objective in enumerate(spec.objectives):
+        if objective not in METRICS:
+            message = f"no metric {objective!r}; there are {', '.join(METRICS)}"
+            problems.append(Problem(f"objectives[{i}]", message))
+    problems += _constraint_problems(spec, usable)
+    template, template_problems = _template_of(spec, usable)
+    problems += template_problems
+    search: dict[str, Any] = {}
+    if template is not None:
+        search = template.to_problem()
+        if not problems:
+            try:
+                SearchProblem.from_mapping(search_problem(spec.model_dump(), search))
+            except ProblemError as error:
+                problems.append(Problem(error.field, str(error)))
+    if problems:
+        raise SpecRejected(problems)
+    return search
+
+
+def search_problem(spec: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a stored spec and its search space together as the optimizer reads them."""
+    problem = {
+        **search,
+        "objectives": spec["objectives"],
+        "constraints": spec["constraints"],
+        "surrogate": spec["surrogate"],
+    }
+    n_initial = spec["engine"]["n_initial"]
+    return problem | ({} if n_initial is None else {"n_initial": n_initial})
+
+
+def _constraint_problems(spec: StudySpec, baseline: BaselineRow | None) -> list[Problem]:
+    problems = []
+    for i, text in enumerate(spec.constraints):
+        path = f"constraints[{i}]"
+        try:
+            constraint = Constraint.parse(text, path)
+        except ProblemError as error:
+            problems.append(Problem(path, str(error).removeprefix(f"{path}: ")))
+            continue
+        if constraint.metric not in METRICS:
+            message = f"no metric {constraint.metric!r}; there are {', '.join(METRICS)}"
+            problems.append(Problem(path, message))
+        elif constraint.metric == "top1" and not constraint.is_upper and baseline is not None:
+            reached = baseline.metrics["validation_top1"]
+            if not constraint.is_met(reached):
+                message = f"wants {constraint}, but the baseline itself reaches {reached:.4f}"
+                problems.append(Problem(path, message))
+    return problems
+
+
+def _template_of(
+    spec: StudySpec, baseline: BaselineRow | None
+) -> tuple[Template | None, list[Problem]]:
+    """Read the template, and hold it against the baseline's network where that is known."""
+    try:
+        template = parse_template(spec.template, spec.training)
+    except TemplateErrors as error:
+        return None, [_located(found) for found in error.problems]
+    if baseline is None:
+        return template, []
+    n_classes = datasets.dataset_info(baseline.dataset).n_classes
+    found = check_against_model(template, models.build(baseline.model, n_classes))
+    return template, [_located(one) for one in found]
+
+
+def _located(found: Found) -> Problem:
+    """Give a template's problem its path in the spec."""
+    is_training = found.path == "training" or found.path.startswith(("training.", "training["))
+    path = found.path if is_training else f"template.{found.path}".rstrip(".")
+    return Problem(path, found.message)

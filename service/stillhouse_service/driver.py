@@ -1,0 +1,181 @@
+"""Moves every study on: proposes, hands out compute, finishes; one thread, short transactions.
+
+Depends on: the store, compute, stillhouse_optimizer. Keeps nothing that the database does not hold:
+a restarted driver goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from stillhouse_service import attempts, leases, outcomes, steps
+from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.compute import Compute, End
+from stillhouse_service.errors import ComputeUnavailable, LeaseLost
+from stillhouse_service.failures import Failure
+from stillhouse_service.settings import Settings
+from stillhouse_service.states import AttemptState, StageState, StudyState
+from stillhouse_service.store import Store
+
+_log = logging.getLogger(__name__)
+_TICK_S = 0.5  # leases run out and pauses end without anybody telling
+_REST_S = 5.0  # before trying again what has just failed
+_ACTIVE = (StudyState.CHECKING, StudyState.RUNNING, StudyState.PAUSED)
+
+
+class Driver:
+    """The one thread that moves studies on."""
+
+    def __init__(self, store: Store, artifacts: ArtifactStore, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._ends: deque[End] = deque()
+        self._progress: dict[str, Mapping[str, Any]] = {}
+        self._progress_lock = threading.Lock()
+        self._resting: dict[str, float] = {}  # what has failed -> when to try again
+        self._steps = steps.Steps(store, settings)
+        self._compute = Compute(settings, artifacts, self._on_end, self._on_progress)
+        self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
+
+    def start(self) -> None:
+        """Take over from whoever drove this database before, then drive."""
+        with self._store.begin() as work:
+            for attempt in work.stages.running_on("compute"):
+                self._compute.cancel(attempt.id)  # on a shared cluster it may still run
+                attempts.release(work, attempt, "the server was restarted")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop driving and end what runs on compute."""
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout=30)
+        self._compute.close()
+
+    def wake(self) -> None:
+        """Look at once: something has changed."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            self._guarded("compute reports", self._take_reports)
+            self._guarded("leases", self._expire_leases)
+            self._guarded("compute", self._hand_out)
+            self._guarded("studies", self._advance_studies)
+            self._wake.wait(_TICK_S)
+
+    def _guarded(self, what: str, step: Callable[[], None]) -> None:
+        """Run a step; when it fails, say so, rest a while and go on with the others."""
+        if self._resting.get(what, 0.0) > time.monotonic() or self._stop.is_set():
+            return
+        try:
+            step()
+        except ComputeUnavailable as error:
+            _log.error("%s; next try in %g s", error, _REST_S)
+            self._resting[what] = time.monotonic() + _REST_S
+        except Exception:
+            # A bug or a full disk must not end every study of this server.
+            _log.exception("driver: %s failed; next try in %g s", what, _REST_S)
+            self._resting[what] = time.monotonic() + _REST_S
+
+    def _on_end(self, end: End) -> None:
+        self._ends.append(end)
+        self.wake()
+
+    def _on_progress(self, attempt_id: str, progress: Mapping[str, Any]) -> None:
+        with self._progress_lock:
+            self._progress[attempt_id] = progress
+        self.wake()
+
+    def _take_reports(self) -> None:
+        with self._progress_lock:
+            progress, self._progress = self._progress, {}
+        for attempt_id, message in progress.items():
+            self._note_progress(attempt_id, message)
+        while self._ends:
+            # Taken off only when it is stored: a report that a full disk kept out comes again.
+            self._take_end(self._ends[0])
+            self._compute.forget(self._ends.popleft().attempt_id)
+
+    def _note_progress(self, attempt_id: str, progress: Mapping[str, Any]) -> None:
+        with self._store.begin() as work:
+            attempt = work.stages.attempt(attempt_id)
+            if attempt.state != AttemptState.RUNNING:
+                return
+            stage = work.stages.stage(attempt.stage_id)
+            if stage.trial_id is not None:
+                work.trials.named(stage.trial_id).progress = dict(progress)
+            elif stage.baseline_id is not None:
+                work.baselines.named(stage.baseline_id).progress = dict(progress)
+
+    def _take_end(self, end: End) -> None:
+        """Store how an attempt ended, and what follows from it."""
+        try:
+            with self._store.begin() as work:
+                attempt = work.stages.attempt(end.attempt_id)
+                if end.kind == "lost":
+                    attempts.lose(work, attempt, end.reason, self._settings)
+                elif "failure" in end.answer:
+                    failure = Failure(**end.answer["failure"])
+                    attempts.fail(work, attempt, failure, self._settings)
+                elif "is_cancelled" in end.answer:
+                    attempts.release(work, attempt, "the task was told to end")
+                else:
+                    stage = attempts.succeed(work, attempt)
+                    if stage.kind == "train":
+                        outcomes.trained(work, stage, end.answer)
+                    else:
+                        outcomes.compressed(work, stage, end.answer)
+        except LeaseLost as error:
+            _log.info("compute reported too late: %s", error)
+
+    def _expire_leases(self) -> None:
+        with self._store.read() as view:
+            if not view.stages.expired(view.now):
+                return
+        with self._store.begin() as work:
+            leases.expire(work, self._settings)
+
+    def _hand_out(self) -> None:
+        """Cancel what nobody wants any more, submit what waits."""
+        for attempt_id in self._compute.running():
+            with self._store.read() as view:
+                state = view.stages.attempt(attempt_id).state
+            if state != AttemptState.RUNNING:
+                self._compute.cancel(attempt_id)
+        n_free = self._compute.n_free()
+        if n_free <= 0:
+            return
+        with self._store.read() as view:
+            waiting = [stage.id for stage in view.stages.waiting("compute", view.now, n_free)]
+        if waiting:
+            self._compute.open()  # before any attempt is spent on a cluster that is not there
+        for stage_id in waiting:
+            with self._store.begin() as work:
+                stage = work.stages.stage(stage_id)
+                if stage.state != StageState.WAITING:
+                    continue  # cancelled meanwhile
+                attempt = attempts.start(work, stage, self._compute.name, lease_s=None)
+                kind, order = stage.kind, stage.order
+            try:
+                self._compute.submit(attempt.id, kind, order)
+            except Exception:
+                with self._store.begin() as work:
+                    attempt = work.stages.attempt(attempt.id)
+                    attempts.release(work, attempt, "it could not be submitted")
+                raise
+
+    def _advance_studies(self) -> None:
+        with self._store.read() as view:
+            study_ids = view.studies.ids_in(_ACTIVE)
+        for study_id in study_ids:
+            self._guarded(study_id, partial(self._steps.advance, study_id))

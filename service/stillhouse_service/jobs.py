@@ -1,0 +1,54 @@
+"""A device job as the host gets it, put together from rows.
+
+Depends on: stillhouse_benchmark.protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stillhouse_benchmark.protocol import File, Job, JobSettings, Probe
+from stillhouse_service.errors import NotFound
+from stillhouse_service.store import UnitOfWork
+from stillhouse_service.tables import DeviceRow, StageRow
+
+
+def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job:
+    """Name every file and setting that `device` needs for `stage`.
+
+    Raises:
+        NotFound: A file that the job names is not registered.
+    """
+
+    def file(artifacts: Mapping[str, Any], name: str) -> File:
+        sha256 = artifacts.get(name, "")
+        artifact = work.log.artifact(sha256)
+        if artifact is None:
+            raise NotFound(f"job {stage.id}: no {name!r} among its artifacts")
+        return File(artifact.sha256, artifact.n_bytes)
+
+    assert stage.study_id is not None  # every device job belongs to a study
+    study = work.studies.named(stage.study_id)
+    baseline = work.baselines.named(study.baseline_id).artifacts
+    candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
+    split = stage.order["split"]
+    precisions = device.info.get("precisions") or ["f32"]
+    return Job(
+        id=stage.id,
+        kind="check" if stage.kind == "check" else "benchmark",
+        device=device.name,
+        precision=precisions[0],
+        candidate=file(candidate, "onnx"),
+        baseline=file(baseline, "onnx"),
+        probe=Probe(
+            inputs=file(baseline, "probe_inputs"),
+            candidate_outputs=file(candidate, "probe_outputs"),
+            baseline_outputs=file(baseline, "probe_outputs"),
+        ),
+        data=file(baseline, f"data_{split}"),
+        split=split,
+        settings=JobSettings.from_json(
+            {name: value for name, value in stage.order["settings"].items() if value is not None}
+        ),
+    )

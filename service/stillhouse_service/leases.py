@@ -1,0 +1,183 @@
+"""What a device host asks of the server: register, lease, heartbeat, report.
+
+Depends on: the store, stillhouse_benchmark.protocol. Each function is one short transaction's work;
+a report that comes late, twice or from a stranger changes nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from stillhouse_benchmark.protocol import Device, Failure, Lease, Registered, Result
+from stillhouse_service import attempts, failures, outcomes
+from stillhouse_service.errors import LeaseLost, NotFound
+from stillhouse_service.ids import new_id
+from stillhouse_service.jobs import job_of
+from stillhouse_service.settings import Settings
+from stillhouse_service.states import AttemptState
+from stillhouse_service.store import UnitOfWork
+from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
+
+
+def register(
+    work: UnitOfWork, name: str, version: str, devices: Sequence[Device], settings: Settings
+) -> Registered:
+    """Make a host and its devices known; the same name again keeps its ids."""
+    host = work.devices.host_called(name)
+    if host is None:
+        host = WorkerRow(
+            id=new_id("wrk"),
+            name=name,
+            version=version,
+            created_at=work.now,
+            last_seen_at=work.now,
+        )
+        work.devices.add(host)
+    host.version, host.last_seen_at = version, work.now
+    known = work.devices.of_host(host.id)
+    ids = {}
+    for device in devices:
+        row = known.get(device.name)
+        if row is None:
+            row = DeviceRow(
+                id=new_id("dev"),
+                worker_id=host.id,
+                name=device.name,
+                kind=device.kind,
+                info={},
+                last_seen_at=work.now,
+            )
+            work.devices.add(row)
+        row.kind, row.info, row.last_seen_at = device.kind, asdict(device), work.now
+        ids[device.name] = row.id
+    work.topics.add("driver")  # a study may have waited for such a device
+    return Registered(
+        id=host.id,
+        device_ids=ids,
+        heartbeat_s=settings.heartbeat_s,
+        lease_s=settings.lease_s,
+    )
+
+
+def ask(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) -> None:
+    """Note that a device is free: it lives, and what it held before it holds no more.
+
+    Raises:
+        NotFound: No such host, or no such device of it: it must register again.
+    """
+    _seen(work, worker_id, device_id)
+    for attempt in work.stages.held_by(device_id):
+        attempts.lose(work, attempt, "its device asked for other work", settings)
+
+
+def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) -> Lease | None:
+    """Lease the oldest job that waits for this device, if there is one.
+
+    Raises:
+        NotFound: No such host, or no such device of it.
+    """
+    device = _seen(work, worker_id, device_id)
+    stage = work.stages.next_for_device((device.kind, device.name, device.id), work.now)
+    if stage is None:
+        return None
+    job = job_of(work, stage, device)
+    attempt = attempts.start(work, stage, holder=device.id, lease_s=settings.lease_s)
+    return Lease(id=attempt.id, token=attempt.token, expires_in_s=settings.lease_s, job=job)
+
+
+def heartbeat(
+    work: UnitOfWork, lease_id: str, token: str, progress: Mapping[str, Any], settings: Settings
+) -> tuple[float, bool]:
+    """Extend a lease.
+
+    Returns:
+        Seconds until it ends without another heartbeat, and whether the job is no longer wanted.
+
+    Raises:
+        NotFound: No such lease.
+        LeaseLost: It is over, or the token is another's.
+    """
+    attempt = _held(work, lease_id, token)
+    if attempt.state == AttemptState.CANCELLED:
+        return settings.lease_s, True
+    if attempt.state != AttemptState.RUNNING:
+        raise LeaseLost(f"lease {lease_id} is {attempt.state}")
+    attempt.expires_at = work.now + timedelta(seconds=settings.lease_s)
+    device = work.devices.device(attempt.holder)
+    _seen(work, device.worker_id, device.id)
+    stage = work.stages.stage(attempt.stage_id)
+    if stage.trial_id is not None and stage.kind == "benchmark":
+        work.trials.named(stage.trial_id).progress = {"stage": "benchmarking", "device": progress}
+    return settings.lease_s, False
+
+
+def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> None:
+    """Take a job's result; the same report again is harmless.
+
+    Raises:
+        NotFound: No such lease.
+        LeaseLost: Somebody else has finished, or nobody wants the result any more.
+    """
+    attempt = _held(work, lease_id, token)
+    if attempt.state == AttemptState.SUCCEEDED:
+        return  # the same report again: its answer was lost on the way
+    stage = attempts.succeed(work, attempt)
+    report = measured.to_json()
+    assert isinstance(report, dict)
+    outcomes.measured(work, stage, attempt, report)
+
+
+def failure(
+    work: UnitOfWork, lease_id: str, token: str, report: Failure, settings: Settings
+) -> None:
+    """Take a job's failure; after the lease is over it changes nothing.
+
+    Raises:
+        NotFound: No such lease.
+        LeaseLost: The token is another's.
+    """
+    attempt = _held(work, lease_id, token)
+    found = failures.Failure(
+        stage=report.stage,
+        failure_class=report.failure_class,
+        reason=report.reason,
+        layers=report.layers,
+    )
+    attempts.fail(work, attempt, found, settings)
+
+
+def release(work: UnitOfWork, lease_id: str, token: str) -> None:
+    """Take a job back unfinished; after the lease is over it changes nothing.
+
+    Raises:
+        NotFound: No such lease.
+        LeaseLost: The token is another's.
+    """
+    attempts.release(work, _held(work, lease_id, token), "the device host handed it back")
+
+
+def expire(work: UnitOfWork, settings: Settings) -> None:
+    """Give up every lease that has run out."""
+    for attempt in work.stages.expired(work.now):
+        attempts.lose(work, attempt, "no heartbeat before the lease ran out", settings)
+
+
+def _held(work: UnitOfWork, lease_id: str, token: str) -> AttemptRow:
+    """Find the lease that the token belongs to."""
+    attempt = work.stages.attempt(lease_id)
+    if not hmac.compare_digest(attempt.token.encode(), token.encode()):
+        raise LeaseLost(f"lease {lease_id} has another token")
+    return attempt
+
+
+def _seen(work: UnitOfWork, worker_id: str, device_id: str) -> DeviceRow:
+    """Note that a device lives."""
+    host, device = work.devices.host(worker_id), work.devices.device(device_id)
+    if device.worker_id != host.id:
+        raise NotFound(f"worker {worker_id} has no device {device_id}: register again")
+    host.last_seen_at = device.last_seen_at = work.now
+    return device

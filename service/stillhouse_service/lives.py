@@ -1,0 +1,140 @@
+"""What users do with baselines and studies: create, cancel, pause, resume.
+
+Depends on: the store. Each is one transaction; creating a study checks it first, outside of any.
+"""
+
+from __future__ import annotations
+
+from stillhouse_service import attempts, catalog, outcomes
+from stillhouse_service.checks import check_study
+from stillhouse_service.errors import IllegalTransition
+from stillhouse_service.ids import new_id
+from stillhouse_service.schemas import BaselineIn, StudySpec
+from stillhouse_service.states import BaselineState, StudyState, TrialState
+from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.tables import BaselineRow, StudyRow
+
+USER = "user"
+
+
+def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
+    """Queue the training of a baseline.
+
+    Raises:
+        SpecRejected: It cannot be trained, with every reason.
+    """
+    catalog.check_baseline(wanted.model, wanted.dataset, wanted.recipe)
+    row = BaselineRow(
+        id=new_id("bsl"),
+        model=wanted.model,
+        dataset=wanted.dataset,
+        recipe=wanted.recipe,
+        seed=wanted.seed,
+        state=BaselineState.QUEUED,
+        progress={},
+        metrics={},
+        error=None,
+        artifacts={},
+        details={},
+        created_at=work.now,
+        started_at=None,
+        finished_at=None,
+    )
+    work.baselines.add(row)
+    work.created(row, USER)
+    order = {
+        "model": row.model,
+        "dataset": row.dataset,
+        "recipe": row.recipe,
+        "seed": row.seed,
+    }
+    outcomes.new_stage(work, "train", order=order, baseline=row)
+    return row
+
+
+def create_study(store: Store, spec: StudySpec) -> str:
+    """Check a study and start it with the check of its baseline on its device.
+
+    Returns:
+        The study's id.
+
+    Raises:
+        SpecRejected: It cannot work, with every reason.
+    """
+    with store.read() as view:
+        baseline = view.baselines.find(spec.baseline)
+        known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
+    search = check_study(spec, baseline, known)
+    with store.begin() as work:
+        row = StudyRow(
+            id=new_id("std"),
+            name=spec.name,
+            state=StudyState.CHECKING,
+            reason=None,
+            baseline_id=spec.baseline,
+            spec=spec.model_dump(),
+            problem=search,
+            baseline_measurement=None,
+            incumbent_id=None,
+            final=None,
+            failures_from=0,
+            created_at=work.now,
+            started_at=None,
+            finished_at=None,
+        )
+        work.studies.add(row)
+        work.created(row, USER)
+        order = {"split": "validation", "settings": row.spec["timing"]}
+        outcomes.new_stage(work, "check", order=order, study=row, device=spec.device)
+        return row.id
+
+
+def cancel_study(work: UnitOfWork, study_id: str) -> StudyRow:
+    """End a study and everything of it that is under way; cancelling again changes nothing.
+
+    Raises:
+        NotFound: No such study.
+        IllegalTransition: It has ended in another way.
+    """
+    study = work.studies.named(study_id)
+    if study.state == StudyState.CANCELLED:
+        return study
+    reason = "the study was cancelled"
+    study.reason = None
+    work.move(study, StudyState.CANCELLED, USER)
+    for stage in work.stages.open_of_study(study_id):
+        attempts.cancel(work, stage, USER, reason)
+    for trial in work.trials.open_of(study_id):
+        work.move(trial, TrialState.CANCELLED, USER, reason)
+    return study
+
+
+def pause_study(work: UnitOfWork, study_id: str) -> StudyRow:
+    """Propose no more trials; those on their way go on. Pausing again changes nothing.
+
+    Raises:
+        NotFound: No such study.
+        IllegalTransition: It is not running.
+    """
+    study = work.studies.named(study_id)
+    if study.state != StudyState.PAUSED:
+        study.reason = "paused by its user"
+        work.move(study, StudyState.PAUSED, USER, study.reason)
+    return study
+
+
+def resume_study(work: UnitOfWork, study_id: str) -> StudyRow:
+    """Go on with a paused study; failures before now no longer count against it.
+
+    Raises:
+        NotFound: No such study.
+        IllegalTransition: It is not paused.
+    """
+    study = work.studies.named(study_id)
+    if study.state not in (StudyState.PAUSED, StudyState.RUNNING):
+        raise IllegalTransition(f"study {study_id} is {study.state}; only a paused one resumes")
+    if study.state == StudyState.PAUSED:
+        study.reason = None
+        study.failures_from = work.trials.n_of(study_id)
+        work.move(study, StudyState.RUNNING, USER)
+    return study

@@ -1,0 +1,35 @@
+"""Which metrics a study may name, and which of two values is the better.
+
+Depends on: stillhouse_optimizer, which knows each metric's sense and judges feasibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stillhouse_optimizer.spec import Constraint, is_maximised
+
+# Fractions 0..1; the unit is in the name.
+METRICS = (
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_ratio",
+    "throughput_per_s",
+    "model_bytes",
+    "macs",
+    "params",
+    "top1",
+    "top5",
+    "top1_drop",
+)
+
+
+def constraints_of(spec: Mapping[str, Any]) -> Sequence[Constraint]:
+    """Read the constraints of a stored study spec."""
+    return [Constraint.parse(text) for text in spec["constraints"]]
+
+
+def is_better(metric: str, value: float, other: float) -> bool:
+    """Tell whether `value` of `metric` is strictly better than `other`."""
+    return value > other if is_maximised(metric) else value < other

@@ -1,0 +1,262 @@
+"""What the fate of a stage means for its baseline, study or trial.
+
+Depends on: the store. Called inside the transaction that decides the stage's fate, so that a
+stage's end and what follows from it are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stillhouse_optimizer.feasibility import is_feasible
+from stillhouse_service import measurements
+from stillhouse_service.failures import Failure, policy_of
+from stillhouse_service.ids import new_id
+from stillhouse_service.objectives import constraints_of, is_better
+from stillhouse_service.states import BaselineState, StageState, StudyState, TrialState
+from stillhouse_service.store import UnitOfWork
+from stillhouse_service.tables import (
+    ArtifactRow,
+    AttemptRow,
+    BaselineRow,
+    MeasurementRow,
+    StageRow,
+    StudyRow,
+    TrialRow,
+)
+
+SERVER = "server"
+
+
+def new_stage(
+    work: UnitOfWork,
+    kind: str,
+    *,
+    order: Mapping[str, Any],
+    baseline: BaselineRow | None = None,
+    study: StudyRow | None = None,
+    trial: TrialRow | None = None,
+    device: str | None = None,
+) -> StageRow:
+    """Add a stage that waits to be handed out; on a device when `device` names one."""
+    study_id = study.id if study else trial.study_id if trial else None
+    stage = StageRow(
+        id=new_id("job"),
+        kind=kind,
+        lane="compute" if device is None else "device",
+        state=StageState.WAITING,
+        baseline_id=baseline.id if baseline else None,
+        study_id=study_id,
+        trial_id=trial.id if trial else None,
+        device=device,
+        order=dict(order),
+        n_spent=0,
+        failure=None,
+        available_at=work.now,
+        created_at=work.now,
+        finished_at=None,
+    )
+    work.stages.add(stage)
+    work.created(stage, who=SERVER, reason=kind)
+    return stage
+
+
+def begun(work: UnitOfWork, stage: StageRow, who: str) -> None:
+    """A stage has been handed out."""
+    match stage.kind:
+        case "train":
+            baseline = work.baselines.named(_known(stage.baseline_id))
+            baseline.started_at = baseline.started_at or work.now
+            work.move(baseline, BaselineState.TRAINING, who=who)
+        case "compress" | "benchmark":
+            trial = work.trials.named(_known(stage.trial_id))
+            trial.started_at = trial.started_at or work.now
+            is_compressing = stage.kind == "compress"
+            after = TrialState.COMPRESSING if is_compressing else TrialState.BENCHMARKING
+            trial.progress = {"stage": after.value}
+            work.move(trial, after, who=who)
+
+
+def taken_back(work: UnitOfWork, stage: StageRow, reason: str) -> None:
+    """A stage waits again."""
+    match stage.kind:
+        case "train":
+            baseline = work.baselines.named(_known(stage.baseline_id))
+            work.move(baseline, BaselineState.QUEUED, who=SERVER, reason=reason)
+        case "compress" | "benchmark":
+            trial = work.trials.named(_known(stage.trial_id))
+            is_compressing = stage.kind == "compress"
+            after = TrialState.QUEUED if is_compressing else TrialState.COMPRESSED
+            work.move(trial, after, who=SERVER, reason=reason)
+
+
+def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
+    """A stage has been given up."""
+    policy = policy_of(stage.lane, failure.failure_class)
+    match stage.kind:
+        case "train":
+            baseline = work.baselines.named(_known(stage.baseline_id))
+            baseline.error = failure.reason
+            work.move(baseline, BaselineState.FAILED, who=SERVER, reason=failure.reason)
+        case "compress" | "benchmark":
+            trial = work.trials.named(_known(stage.trial_id))
+            trial.failure = failure.to_json()
+            work.move(trial, policy.trial_state, who=SERVER, reason=failure.reason)
+        case "check":
+            study = work.studies.named(_known(stage.study_id))
+            study.reason = f"the baseline on {stage.device}: {failure.reason}"
+            after = StudyState.REJECTED if policy.is_study_rejected else StudyState.FAILED
+            work.move(study, after, who=SERVER, reason=study.reason)
+        case "final":
+            study = work.studies.named(_known(stage.study_id))
+            study.reason = f"the measurement on the test split failed: {failure.reason}"
+            work.move(study, StudyState.FINISHED, who=SERVER, reason=study.reason)
+
+
+def trained(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) -> None:
+    """A baseline has been trained."""
+    baseline = work.baselines.named(_known(stage.baseline_id))
+    baseline.artifacts = _register(work, outcome["artifacts"])
+    baseline.metrics = dict(outcome["metrics"])
+    baseline.details = dict(outcome["details"])
+    baseline.progress = {}
+    work.move(baseline, BaselineState.COMPLETE, who=SERVER)
+
+
+def compressed(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) -> None:
+    """A trial's network is there: it is offered to the device."""
+    trial = work.trials.named(_known(stage.trial_id))
+    study = work.studies.named(trial.study_id)
+    trial.artifacts = _register(work, outcome["artifacts"])
+    trial.metrics = dict(outcome["metrics"])
+    trial.details = dict(outcome["details"])
+    trial.progress = {"stage": TrialState.COMPRESSED.value}
+    work.move(trial, TrialState.COMPRESSED, who=SERVER)
+    order = {"split": "validation", "settings": study.spec.get("timing", {})}
+    new_stage(work, "benchmark", order=order, trial=trial, device=study.spec["device"])
+
+
+def measured(
+    work: UnitOfWork, stage: StageRow, attempt: AttemptRow, result: Mapping[str, Any]
+) -> None:
+    """A device has measured: a row is added, and what follows from it is decided."""
+    study = work.studies.named(_known(stage.study_id))
+    device_metrics = measurements.metrics_of(result)
+    work.log.add(
+        MeasurementRow(
+            stage_id=stage.id,
+            attempt_id=attempt.id,
+            study_id=study.id,
+            trial_id=stage.trial_id,
+            device_id=attempt.holder,
+            purpose="trial" if stage.kind == "benchmark" else stage.kind,
+            split=stage.order["split"],
+            at=work.now,
+            metrics=device_metrics,
+            result=dict(result),
+        )
+    )
+    match stage.kind:
+        case "check":
+            _checked(work, study, result)
+        case "benchmark":
+            _benchmarked(work, study, _known(stage.trial_id), device_metrics)
+        case "final":
+            _finalised(work, study, _known(stage.trial_id), result, device_metrics)
+
+
+def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> None:
+    """The device runs the baseline: the study begins, unless no trial could ever be feasible."""
+    baseline = work.baselines.named(study.baseline_id)
+    found = measurements.of_baseline(result)
+    for ours, theirs in (("params", "params"), ("macs", "macs"), ("model_bytes", "onnx_bytes")):
+        if theirs in baseline.metrics:
+            found[ours] = baseline.metrics[theirs]
+    study.baseline_measurement = found
+    top1 = found["validation_top1"]
+    for constraint in constraints_of(study.spec):
+        is_lower = constraint.metric == "top1" and not constraint.is_upper
+        if is_lower and not constraint.is_met(top1):
+            study.reason = (
+                f"constraint `{constraint}`: the baseline itself reaches a top1 of only "
+                f"{top1:.4f} on the device"
+            )
+            work.move(study, StudyState.REJECTED, who=SERVER, reason=study.reason)
+            return
+    study.reason = None
+    study.started_at = work.now
+    work.move(study, StudyState.RUNNING, who=SERVER)
+
+
+def _benchmarked(
+    work: UnitOfWork, study: StudyRow, trial_id: str, device_metrics: Mapping[str, float]
+) -> None:
+    """A trial is complete: judge it, and compare it with the incumbent."""
+    trial = work.trials.named(trial_id)
+    metrics: dict[str, Any] = {**(trial.metrics or {}), **device_metrics}
+    trial.metrics = metrics
+    trial.is_feasible, trial.violations = is_feasible(metrics, constraints_of(study.spec))
+    trial.progress = {}
+    work.move(trial, TrialState.COMPLETE, who=SERVER)
+    if not trial.is_feasible:
+        return
+    objective = study.spec["objectives"][0]
+    incumbent = work.trials.find(study.incumbent_id) if study.incumbent_id else None
+    before = (incumbent.metrics or {}).get(objective) if incumbent else None
+    if before is None or is_better(objective, metrics[objective], before):
+        study.incumbent_id = trial.id
+        reason = f"{objective} {metrics[objective]:g}"
+        work.note(
+            study,
+            SERVER,
+            kind="incumbent",
+            before=incumbent.id if incumbent else None,
+            after=trial.id,
+            reason=reason,
+        )
+
+
+def _finalised(
+    work: UnitOfWork,
+    study: StudyRow,
+    trial_id: str,
+    result: Mapping[str, Any],
+    device_metrics: Mapping[str, float],
+) -> None:
+    """The incumbent has been measured on the test split: the study is over."""
+    trial = work.trials.named(trial_id)
+    baseline = measurements.of_baseline(result)
+    study.final = {
+        "split": "test",
+        "trial_id": trial.id,
+        "number": trial.number,
+        **device_metrics,
+        "n_images": result["accuracy"]["candidate"]["n_images"],
+        "baseline_top1": baseline["validation_top1"],
+        "baseline_top5": baseline["validation_top5"],
+        "baseline_p50_ms": baseline["p50_ms"],
+        "baseline_p95_ms": baseline["p95_ms"],
+    }
+    study.reason = None
+    work.move(study, StudyState.FINISHED, who=SERVER)
+
+
+def _register(work: UnitOfWork, stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Write down the artifacts a task has stored; give name -> hash."""
+    for artifact in stored.values():
+        work.log.add_artifact(
+            ArtifactRow(
+                sha256=artifact["sha256"],
+                n_bytes=artifact["n_bytes"],
+                media_type=artifact["media_type"],
+                created_at=work.now,
+            )
+        )
+    return {name: artifact["sha256"] for name, artifact in stored.items()}
+
+
+def _known(row_id: str | None) -> str:
+    """A stage of this kind always names its subject."""
+    assert row_id is not None
+    return row_id

@@ -1,0 +1,49 @@
+"""What is only ever added: events and measurements; and the artifacts that rows name.
+
+Depends on: sqlalchemy.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from stillhouse_service.tables import ArtifactRow, EventRow, MeasurementRow
+
+
+class Log:
+    """Events, measurements and artifacts."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: EventRow | MeasurementRow) -> None:
+        """Add an event or a measurement."""
+        self._session.add(row)
+
+    def add_artifact(self, row: ArtifactRow) -> None:
+        """Add an artifact, unless the same content is known already."""
+        if self._session.get(ArtifactRow, row.sha256) is None:
+            self._session.add(row)
+            self._session.flush()
+
+    def artifact(self, sha256: str) -> ArtifactRow | None:
+        """Find an artifact."""
+        return self._session.get(ArtifactRow, sha256)
+
+    def events_of(self, subject: str) -> list[EventRow]:
+        """List what happened to one thing, oldest first."""
+        query = select(EventRow).where(EventRow.subject == subject)
+        return list(self._session.scalars(query.order_by(EventRow.id)))
+
+    def events_of_study(self, study_id: str, limit: int, after: int | None) -> list[EventRow]:
+        """List what happened in a study and its trials, oldest first, after number `after`."""
+        query = select(EventRow).where(EventRow.study_id == study_id).order_by(EventRow.id)
+        if after is not None:
+            query = query.where(EventRow.id > after)
+        return list(self._session.scalars(query.limit(limit)))
+
+    def measurements_of_study(self, study_id: str) -> list[MeasurementRow]:
+        """List a study's measurements, oldest first."""
+        query = select(MeasurementRow).where(MeasurementRow.study_id == study_id)
+        return list(self._session.scalars(query.order_by(MeasurementRow.id)))

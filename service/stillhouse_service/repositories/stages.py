@@ -1,0 +1,130 @@
+"""The stages of the store and their attempts.
+
+Depends on: sqlalchemy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from stillhouse_service.errors import NotFound
+from stillhouse_service.states import AttemptState, StageState
+from stillhouse_service.tables import AttemptRow, StageRow
+
+Lane = Literal["compute", "device"]
+_OPEN = [StageState.WAITING, StageState.RUNNING]
+
+
+class Stages:
+    """The stages of the store and their attempts."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: StageRow) -> None:
+        """Add a stage."""
+        self._session.add(row)
+        self._session.flush()
+
+    def add_attempt(self, row: AttemptRow) -> None:
+        """Add an attempt."""
+        self._session.add(row)
+        self._session.flush()
+
+    def stage(self, stage_id: str) -> StageRow:
+        """Read a stage that is known to exist."""
+        return self._session.get_one(StageRow, stage_id)
+
+    def attempt(self, attempt_id: str) -> AttemptRow:
+        """Find an attempt.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        row = self._session.get(AttemptRow, attempt_id)
+        if row is None:
+            raise NotFound(f"no lease {attempt_id}")
+        return row
+
+    def open_of_study(self, study_id: str) -> list[StageRow]:
+        """List a study's stages, its trials' included, that wait or run."""
+        query = select(StageRow).where(StageRow.study_id == study_id, StageRow.state.in_(_OPEN))
+        return list(self._session.scalars(query.order_by(StageRow.created_at, StageRow.id)))
+
+    def of_study(self, study_id: str, kind: str) -> list[StageRow]:
+        """List the study's own stages of a kind (`check`, `final`), oldest first."""
+        query = select(StageRow).where(StageRow.study_id == study_id, StageRow.kind == kind)
+        return list(self._session.scalars(query.order_by(StageRow.created_at, StageRow.id)))
+
+    def waiting(self, lane: Lane, now: datetime, limit: int) -> list[StageRow]:
+        """List the stages of a lane that may be handed out, oldest first."""
+        query = (
+            select(StageRow)
+            .where(
+                StageRow.lane == lane,
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+            )
+            .order_by(StageRow.created_at, StageRow.id)
+        )
+        return list(self._session.scalars(query.limit(limit)))
+
+    def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
+        """Find the oldest device job for a device known by `names`; lock it for this transaction.
+
+        SQLite has one writer and needs no row lock; Postgres skips rows another server is taking.
+        """
+        query = (
+            select(StageRow)
+            .where(
+                StageRow.lane == "device",
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+                or_(*(StageRow.device == name for name in names)),
+            )
+            .order_by(StageRow.created_at, StageRow.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        return self._session.scalars(query).first()
+
+    def running_of(self, stage_id: str) -> list[AttemptRow]:
+        """List the attempts of a stage that are under way."""
+        query = select(AttemptRow).where(
+            AttemptRow.stage_id == stage_id, AttemptRow.state == AttemptState.RUNNING
+        )
+        return list(self._session.scalars(query.order_by(AttemptRow.number)))
+
+    def running_on(self, lane: Lane) -> list[AttemptRow]:
+        """List the attempts of a lane that are under way."""
+        query = (
+            select(AttemptRow)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(AttemptRow.state == AttemptState.RUNNING, StageRow.lane == lane)
+            .order_by(AttemptRow.started_at, AttemptRow.id)
+        )
+        return list(self._session.scalars(query))
+
+    def held_by(self, holder: str) -> list[AttemptRow]:
+        """List the attempts under way that a device holds."""
+        query = select(AttemptRow).where(
+            AttemptRow.holder == holder, AttemptRow.state == AttemptState.RUNNING
+        )
+        return list(self._session.scalars(query))
+
+    def expired(self, now: datetime) -> list[AttemptRow]:
+        """List the attempts under way whose lease has run out."""
+        query = select(AttemptRow).where(
+            AttemptRow.state == AttemptState.RUNNING, AttemptRow.expires_at < now
+        )
+        return list(self._session.scalars(query))
+
+    def n_attempts(self, stage_id: str) -> int:
+        """Count the attempts of a stage, whatever became of them."""
+        query = select(func.count()).where(AttemptRow.stage_id == stage_id)
+        return self._session.scalars(query).one()

@@ -1,0 +1,51 @@
+"""The studies of the store.
+
+Depends on: sqlalchemy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from stillhouse_service.errors import NotFound
+from stillhouse_service.repositories.pages import Cursor, older_than
+from stillhouse_service.states import StudyState
+from stillhouse_service.tables import StudyRow
+
+
+class Studies:
+    """The studies of the store."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: StudyRow) -> None:
+        """Add a study."""
+        self._session.add(row)
+        self._session.flush()
+
+    def named(self, study_id: str) -> StudyRow:
+        """Find a study.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        row = self._session.get(StudyRow, study_id)
+        if row is None:
+            raise NotFound(f"no study {study_id}")
+        return row
+
+    def newest(self, limit: int, after: Cursor | None) -> list[StudyRow]:
+        """List studies, newest first, from the one after `after`."""
+        query = select(StudyRow).order_by(StudyRow.created_at.desc(), StudyRow.id.desc())
+        if after is not None:
+            query = query.where(older_than(after, StudyRow.created_at, StudyRow.id))
+        return list(self._session.scalars(query.limit(limit)))
+
+    def ids_in(self, states: Sequence[StudyState]) -> list[str]:
+        """Name the studies in any of `states`, oldest first."""
+        query = select(StudyRow.id).where(StudyRow.state.in_(states))
+        return list(self._session.scalars(query.order_by(StudyRow.created_at, StudyRow.id)))

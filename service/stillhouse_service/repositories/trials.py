@@ -1,0 +1,132 @@
+"""The trials of the store.
+
+Depends on: sqlalchemy.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, undefer
+
+from stillhouse_service.errors import NotFound
+from stillhouse_service.states import TrialState, is_final
+from stillhouse_service.tables import MeasurementRow, TrialRow
+
+_OPEN = [state for state in TrialState if not is_final(state)]
+_TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED]
+
+
+class Trials:
+    """The trials of the store."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, row: TrialRow) -> None:
+        """Add a trial."""
+        self._session.add(row)
+        self._session.flush()
+
+    def find(self, trial_id: str) -> TrialRow | None:
+        """Find a trial, if there is one."""
+        return self._session.get(TrialRow, trial_id)
+
+    def named(self, trial_id: str) -> TrialRow:
+        """Find a trial.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        row = self.find(trial_id)
+        if row is None:
+            raise NotFound(f"no trial {trial_id}")
+        return row
+
+    def detailed(self, trial_id: str) -> TrialRow:
+        """Find a trial, its details read as well.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        row = self._session.get(TrialRow, trial_id, options=[undefer(TrialRow.details)])
+        if row is None:
+            raise NotFound(f"no trial {trial_id}")
+        return row
+
+    def page(self, study_id: str, limit: int, after: int | None) -> list[TrialRow]:
+        """List a study's trials by number, from the one after number `after`."""
+        query = select(TrialRow).where(TrialRow.study_id == study_id).order_by(TrialRow.number)
+        if after is not None:
+            query = query.where(TrialRow.number > after)
+        return list(self._session.scalars(query.limit(limit)))
+
+    def open_of(self, study_id: str) -> list[TrialRow]:
+        """List the trials that still have a way to go, by number."""
+        query = (
+            select(TrialRow)
+            .where(TrialRow.study_id == study_id, TrialRow.state.in_(_OPEN))
+            .order_by(TrialRow.number)
+        )
+        return list(self._session.scalars(query))
+
+    def told_of(self, study_id: str) -> list[TrialRow]:
+        """List the trials that the optimizer learns from, by number."""
+        query = (
+            select(TrialRow)
+            .where(TrialRow.study_id == study_id, TrialRow.state.in_(_TOLD))
+            .order_by(TrialRow.number)
+        )
+        return list(self._session.scalars(query))
+
+    def n_of(self, study_id: str) -> int:
+        """Count a study's trials; also the next trial's number."""
+        query = select(func.count()).where(TrialRow.study_id == study_id)
+        return self._session.scalars(query).one()
+
+    def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
+        """List the last `n` trials that ended by themselves, from `from_number` on, last first."""
+        query = (
+            select(TrialRow)
+            .where(
+                TrialRow.study_id == study_id,
+                TrialRow.number >= from_number,
+                TrialRow.state.in_(_TOLD),
+            )
+            .order_by(TrialRow.number.desc())
+        )
+        return list(self._session.scalars(query.limit(n)))
+
+    def counts_of(self, study_id: str) -> dict[str, int]:
+        """Count a study's trials by state, and the feasible ones as `feasible`."""
+        query = (
+            select(TrialRow.state, func.count())
+            .where(TrialRow.study_id == study_id)
+            .group_by(TrialRow.state)
+        )
+        counts = {state.value: 0 for state in TrialState}
+        counts |= {state.value: n for state, n in self._session.execute(query)}
+        feasible = select(func.count()).where(
+            TrialRow.study_id == study_id, TrialRow.is_feasible.is_(True)
+        )
+        return counts | {"feasible": self._session.scalars(feasible).one()}
+
+    def spans_of(self, study_id: str, n: int) -> list[tuple[datetime, datetime]]:
+        """List start and end of the last `n` ended trials of a study."""
+        query = (
+            select(TrialRow.started_at, TrialRow.finished_at)
+            .where(
+                TrialRow.study_id == study_id,
+                TrialRow.state.in_(_TOLD),
+                TrialRow.started_at.is_not(None),
+            )
+            .order_by(TrialRow.number.desc())
+        )
+        rows = self._session.execute(query.limit(n))
+        return [(start, end) for start, end in rows if start is not None and end is not None]
+
+    def measurements_of(self, trial_id: str) -> list[MeasurementRow]:
+        """List a trial's measurements, oldest first."""
+        query = select(MeasurementRow).where(MeasurementRow.trial_id == trial_id)
+        return list(self._session.scalars(query.order_by(MeasurementRow.id)))

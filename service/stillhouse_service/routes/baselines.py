@@ -1,0 +1,40 @@
+"""Baselines over HTTP.
+
+Depends on: fastapi.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from stillhouse_service import lives, schemas, views
+from stillhouse_service.repositories.pages import cursor_token, read_cursor
+from stillhouse_service.routes.context import PageSize, PageToken, View, Work, problems
+
+router = APIRouter(prefix="/v1/baselines", tags=["baselines"])
+
+
+@router.post("", status_code=201, responses=problems(422))
+def create_baseline(wanted: schemas.BaselineIn, work: Work) -> schemas.Baseline:
+    """Train a network to compress and compare with."""
+    return views.baseline(lives.create_baseline(work, wanted))
+
+
+@router.get("", responses=problems(422))
+def list_baselines(
+    view: View, page_size: PageSize = 50, page_token: PageToken = None
+) -> schemas.Baselines:
+    """List baselines, newest first."""
+    rows = view.baselines.newest(page_size + 1, read_cursor(page_token))
+    shown = rows[:page_size]
+    is_more = len(rows) > page_size
+    return schemas.Baselines(
+        items=[views.baseline(row) for row in shown],
+        next_page_token=cursor_token(shown[-1].created_at, shown[-1].id) if is_more else None,
+    )
+
+
+@router.get("/{baseline_id}", responses=problems(404))
+def show_baseline(baseline_id: str, view: View) -> schemas.Baseline:
+    """Show a baseline and how far its training is."""
+    return views.baseline(view.baselines.named(baseline_id))

@@ -1,0 +1,55 @@
+"""The server itself, its networks, data sets and artifacts.
+
+Depends on: fastapi.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+
+from stillhouse_service import catalog, schemas
+from stillhouse_service.errors import NotFound
+from stillhouse_service.routes.context import Artifacts, ServerSettings, View, problems
+
+router = APIRouter()
+
+
+@router.get("/healthz", tags=["server"])
+def health(request: Request, settings: ServerSettings) -> schemas.Health:
+    """Say that the server lives, and what it is."""
+    return schemas.Health(
+        version=version("stillhouse"),
+        schema=request.app.state.schema_revision,
+        compute=settings.compute,
+    )
+
+
+@router.get("/v1/models", tags=["catalogue"])
+def list_models() -> schemas.Models:
+    """List the networks that can be trained and compressed."""
+    return catalog.list_models()
+
+
+@router.get("/v1/datasets", tags=["catalogue"])
+def list_datasets() -> schemas.Datasets:
+    """List the data sets."""
+    return catalog.list_datasets()
+
+
+@router.get(
+    "/v1/artifacts/{sha256}",
+    tags=["artifacts"],
+    response_class=FileResponse,
+    responses=problems(404) | {206: {"description": "the range asked for"}},
+)
+def read_artifact(sha256: str, view: View, artifacts: Artifacts) -> FileResponse:
+    """Get a file by its content's hash; `Range` is honoured."""
+    path = artifacts.path_of(sha256)
+    row = view.log.artifact(sha256)
+    if row is None or not path.is_file():
+        raise NotFound(f"no artifact {sha256}")
+    headers = {"ETag": f'"{sha256}"', "Cache-Control": "public, max-age=31536000, immutable"}
+    return FileResponse(path, media_type=row.media_type, headers=headers)

@@ -1,0 +1,101 @@
+"""Studies over HTTP.
+
+Depends on: fastapi.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from stillhouse_service import lives, schemas, views
+from stillhouse_service.repositories.pages import (
+    cursor_token,
+    read_cursor,
+    read_number,
+    to_token,
+)
+from stillhouse_service.routes.context import (
+    PageSize,
+    PageToken,
+    View,
+    Work,
+    problems,
+    store_of,
+)
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"])
+
+
+@router.post("", status_code=201, responses=problems(422))
+def create_study(spec: schemas.StudySpec, request: Request) -> schemas.Study:
+    """Check a study and start it; every problem is named by its path."""
+    store = store_of(request)
+    study_id = lives.create_study(store, spec)
+    with store.read() as view:
+        return views.study(view, view.studies.named(study_id))
+
+
+@router.get("", responses=problems(422))
+def list_studies(
+    view: View, page_size: PageSize = 50, page_token: PageToken = None
+) -> schemas.Studies:
+    """List studies, newest first."""
+    rows = view.studies.newest(page_size + 1, read_cursor(page_token))
+    shown = rows[:page_size]
+    is_more = len(rows) > page_size
+    return schemas.Studies(
+        items=[views.study(view, row) for row in shown],
+        next_page_token=cursor_token(shown[-1].created_at, shown[-1].id) if is_more else None,
+    )
+
+
+@router.get("/{study_id}", responses=problems(404))
+def show_study(study_id: str, view: View) -> schemas.Study:
+    """Show a study: where it stands, its incumbent, the time left."""
+    return views.study(view, view.studies.named(study_id))
+
+
+@router.post("/{study_id}/cancel", responses=problems(404, 409))
+def cancel_study(study_id: str, work: Work) -> schemas.Study:
+    """End a study and everything of it that is under way."""
+    return views.study(work, lives.cancel_study(work, study_id))
+
+
+@router.post("/{study_id}/pause", responses=problems(404, 409))
+def pause_study(study_id: str, work: Work) -> schemas.Study:
+    """Start no more trials; those on their way go on."""
+    return views.study(work, lives.pause_study(work, study_id))
+
+
+@router.post("/{study_id}/resume", responses=problems(404, 409))
+def resume_study(study_id: str, work: Work) -> schemas.Study:
+    """Go on with a paused study."""
+    return views.study(work, lives.resume_study(work, study_id))
+
+
+@router.get("/{study_id}/trials", responses=problems(404, 422))
+def list_trials(
+    study_id: str, view: View, page_size: PageSize = 100, page_token: PageToken = None
+) -> schemas.Trials:
+    """List a study's trials, by number."""
+    view.studies.named(study_id)
+    rows = view.trials.page(study_id, page_size + 1, read_number(page_token))
+    shown = rows[:page_size]
+    return schemas.Trials(
+        items=[views.trial(row) for row in shown],
+        next_page_token=to_token(str(shown[-1].number)) if len(rows) > page_size else None,
+    )
+
+
+@router.get("/{study_id}/events", responses=problems(404, 422))
+def list_events(
+    study_id: str, view: View, page_size: PageSize = 100, page_token: PageToken = None
+) -> schemas.Events:
+    """List what happened in a study and its trials, oldest first: who, when, what, why."""
+    view.studies.named(study_id)
+    rows = view.log.events_of_study(study_id, page_size + 1, read_number(page_token))
+    shown = rows[:page_size]
+    return schemas.Events(
+        items=[views.event(row) for row in shown],
+        next_page_token=to_token(str(shown[-1].id)) if len(rows) > page_size else None,
+    )

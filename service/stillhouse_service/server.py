@@ -1,0 +1,57 @@
+"""Runs the application until it is told to end.
+
+Depends on: uvicorn.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from stillhouse_service.app import build_app
+from stillhouse_service.settings import Settings
+
+_log = logging.getLogger(__name__)
+_DRAIN_S = 5  # for answers under way when the server is told to end
+
+
+class _Server(uvicorn.Server):
+    """Lets long polls end at once when the process is told to end."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Answer the waiting device hosts, then end as uvicorn does."""
+        self._app.state.is_stopping.set()
+        self._app.state.jobs_bell.ring()
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; an empty database is made ours first.
+
+    Raises:
+        SchemaMismatch: The database holds something else than this version's schema.
+        OSError: The address cannot be listened on.
+    """
+    app = build_app(settings)
+    if settings.host not in ("127.0.0.1", "::1", "localhost"):
+        _log.warning(
+            "listening on %s without any authentication: keep it inside a network you trust",
+            settings.host,
+        )
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all has been put away
+        _Server(config, app).run()

@@ -1,0 +1,102 @@
+"""Everything about the server that its operator may choose.
+
+Depends on: the standard library. Read from the environment once, in a `main()`; below that,
+settings are an argument.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from stillhouse_service.errors import Problem, SpecRejected
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a server runs.
+
+    Attributes:
+        database_url: SQLAlchemy URL; SQLite file or Postgres.
+        artifact_dir: Folder of the artifact store; shared with every compute worker.
+        host: Address to listen on.
+        port: Port to listen on; 0 picks a free one.
+        compute: `embedded` (a Dask cluster of one worker process), `none`, or the address of a
+            Dask scheduler, `tcp://...`.
+        n_threads: Threads that torch and BLAS may use in an embedded compute worker.
+        n_compute: Stages that run at once on compute.
+        lease_s: How long a device host's lease lasts without a heartbeat.
+        max_attempts: How often a stage is handed out before its loss counts as failure.
+        retry_delay_s: Pause before a stage is handed out again.
+        device_ttl_s: A device not heard of for so long is no longer called live.
+        progress_s: Shortest time between two stored progress reports of one stage.
+        n_failures_to_pause: So many failed trials in a row pause the study.
+        lock_dir: Folder of the host lock (docs/architecture.md); empty for the default one.
+    """
+
+    database_url: str = "sqlite:///stillhouse.db"
+    artifact_dir: Path = Path("stillhouse-artifacts")
+    host: str = "127.0.0.1"
+    port: int = 8470
+    compute: str = "embedded"
+    n_threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    n_compute: int = 1
+    lease_s: float = 30.0
+    max_attempts: int = 3
+    retry_delay_s: float = 2.0
+    device_ttl_s: float = 60.0
+    progress_s: float = 1.0
+    n_failures_to_pause: int = 10
+    lock_dir: str = ""
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(name, f"must be {wanted}, got {getattr(self, name)!r}")
+            for name, is_good, wanted in (
+                ("port", 0 <= self.port < 65536, "a port number"),
+                ("n_threads", self.n_threads >= 1, "at least 1"),
+                ("n_compute", self.n_compute >= 1, "at least 1"),
+                ("lease_s", self.lease_s > 0, "above 0"),
+                ("max_attempts", self.max_attempts >= 1, "at least 1"),
+                ("retry_delay_s", self.retry_delay_s >= 0, "0 or more"),
+                ("device_ttl_s", self.device_ttl_s > 0, "above 0"),
+                ("n_failures_to_pause", self.n_failures_to_pause >= 1, "at least 1"),
+                (
+                    "compute",
+                    self.compute in ("embedded", "none") or "://" in self.compute,
+                    "`embedded`, `none` or the address of a Dask scheduler (`tcp://host:8786`)",
+                ),
+            )
+            if not is_good
+        ]
+        if problems:
+            raise SpecRejected(problems)
+
+    @property
+    def heartbeat_s(self) -> float:
+        """How often a device host is asked to show that it lives."""
+        return self.lease_s / 6
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read `STILLHOUSE_<NAME>` for every attribute; what is not set keeps its default.
+
+        Raises:
+            SpecRejected: A value is not of the attribute's type or out of range.
+        """
+        readers = {"str": str, "int": int, "float": float, "Path": Path}
+        values: dict[str, object] = {}
+        problems = []
+        for one in fields(cls):
+            name = f"STILLHOUSE_{one.name.upper()}"
+            if name not in environment:
+                continue
+            try:
+                values[one.name] = readers[str(one.type)](environment[name])
+            except ValueError:
+                problems.append(Problem(name, f"not a {one.type}: {environment[name]!r}"))
+        if problems:
+            raise SpecRejected(problems)
+        return cls(**values)  # type: ignore[arg-type]  # read by type just above

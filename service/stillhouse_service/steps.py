@@ -1,0 +1,236 @@
+"""One study's next step: why it waits, the next trials, the pause, the end.
+
+Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Literal, cast
+
+from stillhouse_compression.template import Template, parse_template
+from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_optimizer.errors import SpaceExhausted
+from stillhouse_optimizer.propose import propose
+from stillhouse_optimizer.spec import Observation, Problem, Proposal
+from stillhouse_service import outcomes
+from stillhouse_service.checks import search_problem
+from stillhouse_service.failures import Failure
+from stillhouse_service.ids import new_id, trial_seed
+from stillhouse_service.settings import Settings
+from stillhouse_service.states import StageState, StudyState, TrialState
+from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.tables import StudyRow, TrialRow
+
+DRIVER = "driver"
+_NO_WORKER = "no live worker offers "  # how the watchdog's reasons begin
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """A study as read in one transaction."""
+
+    state: StudyState
+    spec: Mapping[str, Any]
+    search: Mapping[str, Any]
+    n_trials: int
+    n_open: int
+    history: Sequence[Observation]
+    pending: Sequence[Mapping[str, Any]]
+
+    @property
+    def n_wanted(self) -> int:
+        """How many trials may be started now."""
+        n_left = int(self.spec["budget"]["trials"]) - self.n_trials
+        return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
+
+
+class Steps:
+    """Takes one study one step further, as often as it is asked to."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def advance(self, study_id: str) -> None:
+        """Do whatever the study needs next, if anything."""
+        self._say_why_it_waits(study_id)
+        standing = self._read(study_id)
+        if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
+            return
+        if standing.n_wanted:
+            try:
+                self._propose(study_id, standing)
+            except SpaceExhausted:
+                if standing.n_open == 0:
+                    self._finish(study_id)
+        elif standing.n_open == 0:
+            self._finish(study_id)
+
+    def _read(self, study_id: str) -> _Standing:
+        with self._store.read() as view:
+            study = view.studies.named(study_id)
+            running = view.trials.open_of(study_id)
+            n_trials = view.trials.n_of(study_id)
+            n_left = int(study.spec["budget"]["trials"]) - n_trials
+            is_asking = study.state == StudyState.RUNNING and n_left > 0
+            # The whole history is read only when a proposal will be made from it.
+            is_asking = is_asking and len(running) < int(study.spec["parallel"])
+            told = view.trials.told_of(study_id) if is_asking else []
+            return _Standing(
+                state=study.state,
+                spec=study.spec,
+                search=study.problem,
+                n_trials=n_trials,
+                n_open=len(running),
+                history=[_observed(trial) for trial in told],
+                pending=[trial.config for trial in running],
+            )
+
+    def _propose(self, study_id: str, standing: _Standing) -> None:
+        """Ask the optimizer, outside of any transaction, and start what it proposes."""
+        proposals = propose(
+            Problem.from_mapping(search_problem(standing.spec, standing.search)),
+            standing.history,
+            standing.pending,
+            seed=int(standing.spec["seed"]),
+            n=standing.n_wanted,
+        )
+        template = _template(standing.spec["template"], standing.spec["training"])
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return  # cancelled or paused while the optimizer thought
+            for i, proposal in enumerate(proposals):
+                _start_trial(work, study, standing.n_trials + i, proposal, template)
+
+    def _pause_if_failing(self, study_id: str) -> bool:
+        """Pause a study whose last trials all came to nothing."""
+        n = self._settings.n_failures_to_pause
+        with self._store.read() as view:
+            study = view.studies.named(study_id)
+            last = view.trials.last_told(study_id, study.failures_from, n)
+        if len(last) < n or any(trial.state == TrialState.COMPLETE for trial in last):
+            return False
+        causes = Counter(str((trial.failure or {}).get("class", "unknown")) for trial in last)
+        cause, n_times = causes.most_common(1)[0]
+        example = next(t for t in last if (t.failure or {}).get("class", "unknown") == cause)
+        reason = (
+            f"the last {n} trials all failed, {n_times} of them as {cause!r} (trial "
+            f"{example.number}: {(example.failure or {}).get('reason')}): mend the cause, then "
+            "resume the study, or cancel it"
+        )
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            if study.state == StudyState.RUNNING:
+                study.reason = reason
+                work.move(study, StudyState.PAUSED, DRIVER, reason)
+        return True
+
+    def _finish(self, study_id: str) -> None:
+        """End a study whose trials are all told: its incumbent is measured on the test split."""
+        with self._store.read() as view:
+            if view.stages.of_study(study_id, "final"):
+                return  # under way; its result ends the study
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            if study.state != StudyState.RUNNING:
+                return
+            if study.incumbent_id is None:
+                study.reason = "no trial met the constraints"
+                work.move(study, StudyState.FINISHED, DRIVER, study.reason)
+                return
+            trial = work.trials.named(study.incumbent_id)
+            order = {"split": "test", "settings": study.spec["timing"]}
+            outcomes.new_stage(work, "final", order=order, trial=trial, device=study.spec["device"])
+
+    def _say_why_it_waits(self, study_id: str) -> None:
+        """Keep the study's reason true to whether a live host offers its device."""
+        with self._store.read() as view:
+            study = view.studies.named(study_id)
+            device = str(study.spec["device"])
+            is_waiting = any(
+                stage.lane == "device" and stage.state == StageState.WAITING
+                for stage in view.stages.open_of_study(study_id)
+            )
+            seen = view.devices.last_seen(device)
+            reason = self._missing(device, seen, view.now) if is_waiting else None
+            is_ours = study.reason is None or study.reason.startswith(_NO_WORKER)
+            if not is_ours or study.reason == reason:
+                return
+        with self._store.begin() as work:
+            work.studies.named(study_id).reason = reason
+
+    def _missing(self, device: str, seen: datetime | None, now: datetime) -> str | None:
+        """Say that no live host offers a device; none: one does."""
+        if seen is None:
+            return (
+                f"{_NO_WORKER}{device}, and none ever has: start one with "
+                f"`stillhouse-worker --server URL --device {device}`"
+            )
+        if now - seen < timedelta(seconds=self._settings.device_ttl_s):
+            return None
+        return f"{_NO_WORKER}{device} since {seen:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _observed(trial: TrialRow) -> Observation:
+    """Show a told trial to the optimizer."""
+    status = cast(Literal["complete", "failed", "unsupported"], trial.state.value)
+    metrics = trial.metrics if trial.state == TrialState.COMPLETE else None
+    return Observation(config=trial.config, metrics=metrics, status=status)
+
+
+@lru_cache(maxsize=64)
+def _template(template_yaml: str, training_yaml: str) -> Template:
+    """Read a stored template; it was checked when the study was made."""
+    return parse_template(template_yaml, training_yaml)
+
+
+def _start_trial(
+    work: UnitOfWork, study: StudyRow, number: int, proposal: Proposal, template: Template
+) -> None:
+    """Add a trial and its first stage."""
+    trial = TrialRow(
+        id=new_id("trl"),
+        study_id=study.id,
+        number=number,
+        state=TrialState.QUEUED,
+        config=dict(proposal.config),
+        origin=proposal.origin,
+        prediction=dict(proposal.prediction),
+        seed=trial_seed(int(study.spec["seed"]), number),
+        metrics=None,
+        is_feasible=None,
+        violations={},
+        failure=None,
+        progress={},
+        artifacts={},
+        details={},
+        created_at=work.now,
+        started_at=None,
+        finished_at=None,
+    )
+    work.trials.add(trial)
+    work.created(trial, DRIVER, reason=proposal.origin)
+    try:
+        rendered = template.render(proposal.config)
+    except TemplateErrors as error:
+        failure = Failure("render", "internal", str(error))
+        trial.failure = failure.to_json()
+        work.move(trial, TrialState.FAILED, DRIVER, failure.reason)
+        return
+    baseline = work.baselines.named(study.baseline_id)
+    order = {
+        "model": baseline.model,
+        "dataset": baseline.dataset,
+        "weights": baseline.artifacts["weights"],
+        "schedule": rendered.schedule,
+        "training": rendered.training,
+        "seed": trial.seed,
+    }
+    outcomes.new_stage(work, "compress", order=order, trial=trial)

@@ -1,0 +1,140 @@
+"""The store: transactions, and the one way a state changes.
+
+Depends on: sqlalchemy. Every query is in repositories/; only `Store` commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from stillhouse_service.database import WRITES
+from stillhouse_service.ids import utc_now
+from stillhouse_service.repositories.baselines import Baselines
+from stillhouse_service.repositories.devices import Devices
+from stillhouse_service.repositories.log import Log
+from stillhouse_service.repositories.stages import Stages
+from stillhouse_service.repositories.studies import Studies
+from stillhouse_service.repositories.trials import Trials
+from stillhouse_service.states import AnyState, StageState, check_move, is_final
+from stillhouse_service.tables import (
+    AttemptRow,
+    BaselineRow,
+    EventRow,
+    StageRow,
+    StudyRow,
+    TrialRow,
+)
+
+Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
+Topic = Literal["driver", "jobs"]  # who wants to hear of a commit
+_EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
+
+
+class UnitOfWork:
+    """One transaction: the repositories on one session, and the time it began.
+
+    Attributes:
+        now: The server's time when the transaction began; every row it writes is stamped so.
+        topics: Who is to be told when it has been committed.
+    """
+
+    def __init__(self, session: Session, now: datetime) -> None:
+        self.now = now
+        self.topics: set[Topic] = set()
+        self.baselines = Baselines(session)
+        self.studies = Studies(session)
+        self.trials = Trials(session)
+        self.stages = Stages(session)
+        self.devices = Devices(session)
+        self.log = Log(session)
+
+    def move(self, row: Stateful, after: AnyState, who: str, reason: str | None = None) -> None:
+        """Take a row to another state and log it, in this transaction.
+
+        Raises:
+            IllegalTransition: The state machine does not allow it.
+        """
+        before = row.state
+        check_move(before, after, f"{row.__tablename__} {row.id}")
+        row.state = after
+        if is_final(after):
+            row.finished_at = self.now
+        self.note(row, who, before=before, after=after, reason=reason)
+
+    def created(self, row: Stateful, who: str, reason: str | None = None) -> None:
+        """Log that a row has come into being, in the state it has."""
+        self.note(row, who, before=None, after=row.state, reason=reason)
+
+    def note(
+        self,
+        row: Stateful,
+        who: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        reason: str | None = None,
+        kind: str | None = None,
+    ) -> None:
+        """Append to the log what happened to a row, and tell who waits for it."""
+        match row:
+            case StudyRow():
+                study_id: str | None = row.id
+            case TrialRow() | StageRow():
+                study_id = row.study_id
+            case AttemptRow():
+                study_id = self.stages.stage(row.stage_id).study_id
+            case _:
+                study_id = None
+        kind = kind or _EVENT_KINDS.get(type(row), "state")
+        self.log.add(
+            EventRow(
+                at=self.now,
+                study_id=study_id,
+                subject=row.id,
+                kind=kind,
+                who=who,
+                before=before,
+                after=after,
+                reason=reason,
+            )
+        )
+        is_job = isinstance(row, StageRow) and row.lane == "device"
+        self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
+
+
+class Store:
+    """The database as transactions."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
+        """Use `engine`, whose schema must be this version's, and `clock` for every time stamp."""
+        self._clock = clock
+        self._writing = sessionmaker(engine, expire_on_commit=False)
+        reading = engine.execution_options(**{WRITES: False})
+        self._reading = sessionmaker(reading, expire_on_commit=False)
+        self._listeners: list[Callable[[frozenset[Topic]], None]] = []
+
+    def on_commit(self, listener: Callable[[frozenset[Topic]], None]) -> None:
+        """Have `listener` called, in the committing thread, with the topics of every commit."""
+        self._listeners.append(listener)
+
+    @contextmanager
+    def begin(self) -> Iterator[UnitOfWork]:
+        """Open a transaction that writes; commit at the end, roll back when anything raises."""
+        with self._writing.begin() as session:
+            work = UnitOfWork(session, self._clock())
+            yield work
+        if work.topics:
+            for listener in self._listeners:
+                listener(frozenset(work.topics))
+
+    @contextmanager
+    def read(self) -> Iterator[UnitOfWork]:
+        """Open a transaction that only reads: one consistent view, never waiting for a writer."""
+        with self._reading() as session:
+            yield UnitOfWork(session, self._clock())

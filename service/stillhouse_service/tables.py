@@ -1,0 +1,254 @@
+"""The rows: what the database, the only truth, holds.
+
+Depends on: sqlalchemy. Plain SQL types only, so that SQLite and Postgres hold the same.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    event,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from stillhouse_service.errors import IllegalTransition
+from stillhouse_service.states import (
+    AttemptState,
+    BaselineState,
+    StageState,
+    StudyState,
+    TrialState,
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time with its zone, always UTC; SQLite itself would forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a time without zone, store UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _words(kind: type[Any]) -> Enum:
+    """Store a StrEnum by its value, without a constraint: members may be added."""
+    return Enum(
+        kind, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states]
+    )
+
+
+class Base(DeclarativeBase):
+    """Root of all rows."""
+
+    type_annotation_map = {  # noqa: RUF012  # sqlalchemy reads it as a plain class attribute
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
+        BaselineState: _words(BaselineState),
+        StudyState: _words(StudyState),
+        TrialState: _words(TrialState),
+        StageState: _words(StageState),
+        AttemptState: _words(AttemptState),
+    }
+
+
+class _Lived:
+    """When a thing was made, started and ended."""
+
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class BaselineRow(_Lived, Base):
+    """A trained network that studies compress."""
+
+    __tablename__ = "baseline"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(100))
+    dataset: Mapped[str] = mapped_column(String(100))
+    recipe: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    state: Mapped[BaselineState]
+    progress: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, Any]]
+    error: Mapped[str | None] = mapped_column(Text)
+    artifacts: Mapped[dict[str, Any]]  # name -> sha256
+    details: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # layers, history, card
+
+
+class StudyRow(_Lived, Base):
+    """One optimisation."""
+
+    __tablename__ = "study"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    state: Mapped[StudyState] = mapped_column(index=True)
+    reason: Mapped[str | None] = mapped_column(Text)
+    baseline_id: Mapped[str] = mapped_column(ForeignKey("baseline.id"))
+    spec: Mapped[dict[str, Any]]
+    problem: Mapped[dict[str, Any]]  # parameters and forbidden combinations, from the template
+    baseline_measurement: Mapped[dict[str, Any] | None]
+    incumbent_id: Mapped[str | None] = mapped_column(String(32))
+    final: Mapped[dict[str, Any] | None]
+    # failed trials in a row are counted from this number on; a resume moves it
+    failures_from: Mapped[int]
+
+
+class TrialRow(_Lived, Base):
+    """One evaluation of one config."""
+
+    __tablename__ = "trial"
+    __table_args__ = (
+        UniqueConstraint("study_id", "number"),
+        Index("ix_trial_study_state", "study_id", "state"),
+    )
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"))
+    number: Mapped[int]  # 0, 1, 2, ... within the study
+    state: Mapped[TrialState]
+    config: Mapped[dict[str, Any]]
+    origin: Mapped[str] = mapped_column(String(16))
+    prediction: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    metrics: Mapped[dict[str, Any] | None]
+    is_feasible: Mapped[bool | None]
+    violations: Mapped[dict[str, Any]]
+    failure: Mapped[dict[str, Any] | None]
+    progress: Mapped[dict[str, Any]]
+    artifacts: Mapped[dict[str, Any]]  # name -> sha256
+    # schedule, training, sparsity per layer: long, so lists of trials leave it unread
+    details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+
+
+class StageRow(Base):
+    """One piece of work of a baseline, study or trial; a stage that is done is never run again."""
+
+    __tablename__ = "stage"
+    __table_args__ = (Index("ix_stage_lane_state", "lane", "state"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))  # train, check, compress, benchmark, final
+    lane: Mapped[str] = mapped_column(String(16))  # compute, device
+    state: Mapped[StageState]
+    baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)
+    study_id: Mapped[str | None] = mapped_column(ForeignKey("study.id"), index=True)
+    trial_id: Mapped[str | None] = mapped_column(ForeignKey("trial.id"), index=True)
+    device: Mapped[str | None] = mapped_column(String(100))  # kind or id of the device it needs
+    order: Mapped[dict[str, Any]]  # what is to be done, by value or by hash
+    n_spent: Mapped[int]  # attempts lost or failed so far
+    failure: Mapped[dict[str, Any] | None]
+    available_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class AttemptRow(Base):
+    """One handing-out of a stage; on a device it is the lease."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (UniqueConstraint("stage_id", "number"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    stage_id: Mapped[str] = mapped_column(ForeignKey("stage.id"))
+    number: Mapped[int]  # 1, 2, 3, ... within the stage
+    token: Mapped[str] = mapped_column(String(64))
+    state: Mapped[AttemptState] = mapped_column(index=True)
+    holder: Mapped[str] = mapped_column(String(200))  # a device's id, or the compute cluster
+    expires_at: Mapped[datetime | None]  # none on compute: its end is reported
+    failure: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class WorkerRow(Base):
+    """A device host."""
+
+    __tablename__ = "worker"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    version: Mapped[str] = mapped_column(String(50))
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+
+class DeviceRow(Base):
+    """A device of a host."""
+
+    __tablename__ = "device"
+    __table_args__ = (UniqueConstraint("worker_id", "name"),)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    worker_id: Mapped[str] = mapped_column(ForeignKey("worker.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(50), index=True)
+    info: Mapped[dict[str, Any]]  # as the host described it
+    last_seen_at: Mapped[datetime]
+
+
+class MeasurementRow(Base):
+    """One device job's result; append-only."""
+
+    __tablename__ = "measurement"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stage_id: Mapped[str] = mapped_column(ForeignKey("stage.id"))
+    attempt_id: Mapped[str] = mapped_column(ForeignKey("attempt.id"))
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
+    trial_id: Mapped[str | None] = mapped_column(ForeignKey("trial.id"), index=True)
+    device_id: Mapped[str] = mapped_column(String(32))
+    purpose: Mapped[str] = mapped_column(String(16))  # check, trial, final
+    split: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]
+    metrics: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any]]  # as the host reported it
+
+
+class EventRow(Base):
+    """One line of the log: who, when, what, why; append-only."""
+
+    __tablename__ = "event"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    study_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    subject: Mapped[str] = mapped_column(String(32), index=True)  # id of what it is about
+    kind: Mapped[str] = mapped_column(String(16))
+    who: Mapped[str] = mapped_column(String(200))
+    before: Mapped[str | None] = mapped_column(String(32))
+    after: Mapped[str | None] = mapped_column(String(32))
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
+class ArtifactRow(Base):
+    """A stored file that something in the database names."""
+
+    __tablename__ = "artifact"
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    n_bytes: Mapped[int]
+    media_type: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+
+
+@event.listens_for(MeasurementRow, "before_update")
+@event.listens_for(MeasurementRow, "before_delete")
+@event.listens_for(EventRow, "before_update")
+@event.listens_for(EventRow, "before_delete")
+def _refuse_change(mapper: object, connection: object, row: MeasurementRow | EventRow) -> None:
+    """Keep append-only rows as they were written."""
+    raise IllegalTransition(f"{row.__tablename__} {row.id} is append-only")

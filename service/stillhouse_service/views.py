@@ -1,0 +1,136 @@
+"""Rows as the API shows them.
+
+Depends on: the store, schemas. Reads, never writes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from statistics import fmean
+from typing import Any
+
+from pydantic import BaseModel
+
+from stillhouse_service import schemas
+from stillhouse_service.states import StudyState, TrialState
+from stillhouse_service.store import UnitOfWork
+from stillhouse_service.tables import (
+    BaselineRow,
+    DeviceRow,
+    EventRow,
+    MeasurementRow,
+    StudyRow,
+    TrialRow,
+    WorkerRow,
+)
+
+_N_SPANS = 20  # trials that the estimate of the time left looks back on
+
+
+def baseline(row: BaselineRow) -> schemas.Baseline:
+    """Show a baseline."""
+    return schemas.Baseline.model_validate(_members(row, schemas.Baseline))
+
+
+def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
+    """Show a study with its counts and incumbent."""
+    counts = work.trials.counts_of(row.id)
+    best = work.trials.find(row.incumbent_id) if row.incumbent_id else None
+    incumbent = (
+        None
+        if best is None
+        else schemas.Incumbent.model_validate(
+            {"trial_id": best.id, "number": best.number, **(best.metrics or {})}
+        )
+    )
+    return schemas.Study(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        reason=row.reason,
+        spec=schemas.StudySpec.model_validate(row.spec),
+        parameters=row.problem["parameters"],
+        counts=counts,
+        baseline_measurement=row.baseline_measurement,
+        incumbent=incumbent,
+        final=row.final,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        eta_s=_eta_s(work, row, counts),
+    )
+
+
+def trial(row: TrialRow) -> schemas.Trial:
+    """Show a trial."""
+    return schemas.Trial.model_validate(_members(row, schemas.Trial))
+
+
+def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
+    """Show a trial with its layers, events and measurements."""
+    measured = work.trials.measurements_of(row.id)
+    return schemas.TrialDetail.model_validate(
+        {
+            **_members(row, schemas.Trial),
+            "layers": measured[-1].result["layers"] if measured else [],
+            "sparsity": row.details.get("sparsity", []),
+            "schedule": row.details.get("schedule"),
+            "training": row.details.get("training"),
+            "events": [event(one) for one in work.log.events_of(row.id)],
+            "measurements": [measurement(one) for one in measured],
+        }
+    )
+
+
+def event(row: EventRow) -> schemas.Event:
+    """Show a line of the log."""
+    return schemas.Event(
+        number=row.id,
+        at=row.at,
+        subject=row.subject,
+        kind=row.kind,
+        who=row.who,
+        before=row.before,
+        after=row.after,
+        reason=row.reason,
+    )
+
+
+def measurement(row: MeasurementRow) -> schemas.Measurement:
+    """Show a measurement."""
+    return schemas.Measurement.model_validate(_members(row, schemas.Measurement))
+
+
+def device(row: DeviceRow, host: WorkerRow, work: UnitOfWork, ttl_s: float) -> schemas.DeviceInfo:
+    """Show a device; it is live when heard of within `ttl_s` seconds."""
+    return schemas.DeviceInfo(
+        id=row.id,
+        worker_id=host.id,
+        worker=host.name,
+        name=row.name,
+        kind=row.kind,
+        full_name=str(row.info.get("full_name", "")),
+        runtime=str(row.info.get("runtime", "")),
+        runtime_version=str(row.info.get("runtime_version", "")),
+        is_live=work.now - row.last_seen_at < timedelta(seconds=ttl_s),
+        last_seen_at=row.last_seen_at,
+    )
+
+
+def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:
+    """Read the members of `schema` that `row` has under the same name."""
+    return {name: getattr(row, name) for name in schema.model_fields if hasattr(row, name)}
+
+
+def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | None:
+    """Guess the time left from how long the last trials took; none: no trial has ended yet."""
+    if row.state != StudyState.RUNNING:
+        return None
+    spans = work.trials.spans_of(row.id, _N_SPANS)
+    if not spans:
+        return None
+    n_ended = sum(counts[s] for s in (TrialState.COMPLETE, TrialState.FAILED))
+    n_ended += counts[TrialState.UNSUPPORTED]
+    n_left = int(row.spec["budget"]["trials"]) - n_ended
+    mean_s = fmean((end - start).total_seconds() for start, end in spans)
+    return max(0.0, n_left * mean_s / int(row.spec["parallel"]))

@@ -1,0 +1,299 @@
+"""A real server on a real SQLite file, and two scripted parties: compute and a device host."""
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from stillhouse_service import attempts, outcomes
+from stillhouse_service.app import build_app
+from stillhouse_service.settings import Settings
+
+TEMPLATE = """\
+version: 1
+pruners:
+  filters:
+    class: L1RankedStructureParameterPruner_AGP
+    group_type: Filters
+    initial_sparsity: 0.05
+    final_sparsity: !float {low: 0.1, high: 0.8, default: 0.3}
+    weights: [layer1.0.conv1.weight]
+policies:
+  - pruner: {instance_name: filters}
+    starting_epoch: 0
+    ending_epoch: 3
+    frequency: 1
+"""
+TRAINING = "epochs: 4\nlr: !float {low: 0.001, high: 0.1, log: true, default: 0.01}\n"
+
+
+class Server:
+    """A server in a thread of this process, on a free port."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app = build_app(settings)
+        self.store = self.app.state.store
+        self.artifacts = self.app.state.artifacts
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(self.app, log_level="warning", timeout_graceful_shutdown=2)
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, daemon=True
+        )
+        self._thread.start()
+        wait_until(lambda: self._uvicorn.started, "the server to start")
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+
+    def stop(self) -> None:
+        self.http.close()
+        self._uvicorn.should_exit = True
+        self._thread.join(timeout=20)
+        self._listener.close()
+
+    def compute_all(self) -> int:
+        """Play the compute cluster: do every stage that waits; the files are made up."""
+        n_done = 0
+        while True:
+            with self.store.read() as view:
+                waiting = [row.id for row in view.stages.waiting("compute", view.now, 100)]
+            if not waiting:
+                return n_done
+            for stage_id in waiting:
+                with self.store.begin() as work:
+                    stage = work.stages.stage(stage_id)
+                    attempt = attempts.start(work, stage, "scripted compute", None)
+                    attempts.succeed(work, attempt)
+                    if stage.kind == "train":
+                        outcomes.trained(work, stage, self._trained(stage.order))
+                    else:
+                        outcomes.compressed(work, stage, self._compressed(stage.order))
+                n_done += 1
+
+    def _trained(self, order: dict[str, Any]) -> dict[str, Any]:
+        names = ("weights", "onnx", "probe_inputs", "probe_outputs", "data_validation", "data_test")
+        return {
+            "artifacts": {name: self._file(f"{name} {order['seed']}") for name in names},
+            "metrics": {
+                "validation_top1": 0.98,
+                "test_top1": 0.97,
+                "params": 270_000,
+                "macs": 40_000_000,
+                "onnx_bytes": 1_100_000,
+            },
+            "details": {},
+        }
+
+    def _compressed(self, order: dict[str, Any]) -> dict[str, Any]:
+        names = ("schedule", "onnx", "weights", "probe_outputs")
+        text = json.dumps(order)
+        return {
+            "artifacts": {name: self._file(f"{name} {text}") for name in names},
+            "metrics": {"params": 100_000, "macs": 20_000_000, "model_bytes": 400_000},
+            "details": {"schedule": order["schedule"], "training": order["training"]},
+        }
+
+    def _file(self, text: str) -> dict[str, Any]:
+        stored = self.artifacts.put(text.encode())
+        return {"sha256": stored.sha256, "n_bytes": stored.n_bytes, "media_type": "text/plain"}
+
+    def baseline(self, seed: int = 0) -> str:
+        """A complete baseline."""
+        wanted = {"model": "resnet20_cifar", "dataset": "digits", "seed": seed}
+        made = self.http.post("/v1/baselines", json=wanted)
+        assert made.status_code == 201, made.text
+        self.compute_all()
+        return str(made.json()["id"])
+
+    def spec(self, **changes: Any) -> dict[str, Any]:
+        """A study that can work, with a new baseline unless one is named."""
+        spec = {
+            "name": "digits",
+            "device": "CPU",
+            "template": TEMPLATE,
+            "training": TRAINING,
+            "objectives": ["latency_ratio"],
+            "constraints": ["top1_drop <= 0.02"],
+            "budget": {"trials": 3},
+        }
+        spec |= changes
+        return spec if "baseline" in spec else spec | {"baseline": self.baseline()}
+
+    def study(self, **changes: Any) -> str:
+        """A study whose baseline waits to be checked on its device."""
+        made = self.http.post("/v1/studies", json=self.spec(**changes))
+        assert made.status_code == 201, made.text
+        return str(made.json()["id"])
+
+    def get(self, path: str) -> Any:
+        answer = self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+class Host:
+    """A device host that says what it is told to say, over real HTTP."""
+
+    def __init__(self, server: Server, name: str = "edge-1", kind: str = "CPU") -> None:
+        self.http = httpx.Client(
+            base_url=server.url, headers={"Stillhouse-Protocol": "1"}, timeout=30
+        )
+        self.name = name
+        self.device = {
+            "name": kind,
+            "kind": kind,
+            "full_name": "A device",
+            "runtime": "openvino",
+            "runtime_version": "2026.0.0",
+            "precisions": ["f32"],
+            "max_opset": 21,
+            "host": name,
+            "capabilities": ["benchmark"],
+        }
+        self.register()
+
+    def register(self) -> dict[str, Any]:
+        body = {"name": self.name, "version": "0.1.0", "devices": [self.device]}
+        answer = self.http.post("/v1/workers", json=body)
+        assert answer.status_code == 201, answer.text
+        known: dict[str, Any] = answer.json()
+        self.worker_id, self.device_id = known["id"], known["devices"][0]["id"]
+        return known
+
+    def ask(self, wait_s: float = 0.0) -> httpx.Response:
+        ids = {"worker_id": self.worker_id, "device_id": self.device_id}
+        return self.http.post("/v1/leases", json={**ids, "wait_s": wait_s})
+
+    def lease(self, wait_s: float = 10.0) -> dict[str, Any]:
+        answer = self.ask(wait_s)
+        assert answer.status_code == 200, answer.text
+        lease: dict[str, Any] = answer.json()
+        return lease
+
+    def tell(self, lease: dict[str, Any], verb: str, **body: Any) -> httpx.Response:
+        return self.http.post(
+            f"/v1/leases/{lease['id']}/{verb}", json={"token": lease["token"], **body}
+        )
+
+    def fail(self, lease: dict[str, Any], failure_class: str, **more: Any) -> httpx.Response:
+        failure = {"class": failure_class, "stage": "compile", "reason": "it was so", **more}
+        return self.tell(lease, "failure", failure=failure)
+
+    def measure(
+        self,
+        lease: dict[str, Any],
+        ratio: float = 1.0,
+        n_correct: int = 294,
+        n_baseline: int = 294,
+    ) -> httpx.Response:
+        return self.tell(lease, "result", result=result(ratio, n_correct, n_baseline))
+
+
+def result(ratio: float, n_correct: int, n_baseline: int) -> dict[str, Any]:
+    """A result of 300 images; the baseline takes 2 ms."""
+
+    def timing(p50_ms: float) -> dict[str, float]:
+        names = ("p25_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "cpu_p50_ms")
+        return {name: p50_ms for name in names} | {
+            "sd_ms": 0.1,
+            "n_runs": 200,
+            "throughput_per_s": 1000 / p50_ms,
+        }
+
+    def counts(n: int) -> dict[str, int]:
+        return {"n_images": 300, "top1_correct": n, "top5_correct": 300}
+
+    agreement = {"max_abs": 1e-5, "max_rel": 1e-4, "top1_agreement": 1.0}
+    return {
+        "candidate": timing(2.0 * ratio),
+        "baseline": timing(2.0),
+        "latency_ratio": ratio,
+        "latency_ratio_low": ratio * 0.99,
+        "latency_ratio_high": ratio * 1.01,
+        "is_distinguishable": ratio != 1.0,
+        "aa_ratio": 1.0,
+        "is_gate_passed": True,
+        "n_attempts": 1,
+        "accuracy": {
+            "candidate": counts(n_correct),
+            "baseline": counts(n_baseline),
+            "n_disagree_candidate_only": 0,
+            "n_disagree_baseline_only": n_baseline - n_correct if n_correct < n_baseline else 0,
+        },
+        "agreement": {"candidate": agreement, "baseline": agreement},
+        "layers": [
+            {"layer": "conv1", "type": "Convolution", "candidate_ms": 0.1, "baseline_ms": 0.2}
+        ],
+        "host": {
+            "cpu_model": "A processor",
+            "n_cpus": 2,
+            "load_1m": 0.1,
+            "runtime": "openvino",
+            "runtime_version": "2026.0.0",
+            "temperature_c": None,
+        },
+        "duration_s": 1.0,
+    }
+
+
+def wait_until(is_so: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
+        time.sleep(0.02)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start a server; called again, another one on the same database and artifacts."""
+    with ExitStack() as stack:
+
+        def start(**changes: Any) -> Server:
+            chosen: dict[str, Any] = {
+                "database_url": f"sqlite:///{tmp_path}/stillhouse.db",
+                "artifact_dir": tmp_path / "artifacts",
+                "compute": "none",
+                "n_threads": 1,
+                "retry_delay_s": 0.0,
+                "lock_dir": str(tmp_path / "lock"),
+            }
+            server = Server(Settings(**(chosen | changes)))
+            stack.callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def server(serve: Callable[..., Server]) -> Server:
+    return serve()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Host]]:
+    """Start a scripted device host."""
+    hosts: list[Host] = []
+
+    def start(server: Server, name: str = "edge-1", kind: str = "CPU") -> Host:
+        hosts.append(Host(server, name, kind))
+        return hosts[-1]
+
+    yield start
+    for one in hosts:
+        one.http.close()
