@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from stillhouse_compression.policies import (
         Extension,
         ExtensionPolicy,
-        LossComponent,
-        PolicyLoss,
         PruningPolicy,
         RegularizationPolicy,
     )
+    from stillhouse_compression.policy import LossComponent, PolicyLoss
     from stillhouse_compression.reading import check_schedule
     from stillhouse_compression.scheduler import CompressionScheduler
     from stillhouse_compression.sensitivity import SensitivityAnalysis, sensitivity_analysis
@@ -104,8 +103,8 @@ _HOMES = {
     "PolynomialLR": "lr_schedulers",
     "Extension": "policies",
     "ExtensionPolicy": "policies",
-    "LossComponent": "policies",
-    "PolicyLoss": "policies",
+    "LossComponent": "policy",
+    "PolicyLoss": "policy",
     "PruningPolicy": "policies",
     "RegularizationPolicy": "policies",
     "check_schedule": "reading",

@@ -20,10 +20,10 @@ from stillhouse_compression.lr_schedulers import LRPolicy
 from stillhouse_compression.observation import ObservationPolicy
 from stillhouse_compression.policies import (
     ExtensionPolicy,
-    Policy,
     PruningPolicy,
     RegularizationPolicy,
 )
+from stillhouse_compression.policy import Policy
 from stillhouse_compression.reading import read_schedule
 from stillhouse_compression.schedule import KINDS, PolicyEntry, Schedule
 from stillhouse_compression.scheduler import CompressionScheduler

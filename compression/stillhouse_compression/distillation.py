@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from stillhouse_compression.errors import CompressionError, Problem, ScheduleError, nearest
-from stillhouse_compression.policies import LossComponent, Moment, Policy, PolicyLoss
+from stillhouse_compression.policy import LossComponent, Moment, Policy, PolicyLoss
 from stillhouse_compression.schedule import DistillationEntry
 
 INITIAL = "initial"

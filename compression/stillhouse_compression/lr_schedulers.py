@@ -31,7 +31,7 @@ from stillhouse_compression.arguments import (
     optional,
 )
 from stillhouse_compression.errors import CompressionError, shown
-from stillhouse_compression.policies import Moment, Policy
+from stillhouse_compression.policy import Moment, Policy
 
 
 class PolynomialLR(LRScheduler):

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from stillhouse_compression.dataflow import CONVOLUTIONS, following_batchnorms
-from stillhouse_compression.policies import Moment, Policy
+from stillhouse_compression.policy import Moment, Policy
 from stillhouse_compression.pruners.step import Kind, Wish
 
 MINIBATCHES = 8

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.masks import MaskTable
 from stillhouse_compression.names import canonical
-from stillhouse_compression.policies import LossComponent, Moment, Policy, PolicyLoss
+from stillhouse_compression.policy import LossComponent, Moment, Policy, PolicyLoss
 from stillhouse_compression.pruners.step import Cuts
 from stillhouse_compression.window import Window
 

@@ -21,7 +21,7 @@ from stillhouse_compression.arguments import (
     number,
 )
 from stillhouse_compression.masks import filter_mask
-from stillhouse_compression.policies import Moment
+from stillhouse_compression.policy import Moment
 
 LEAST_KEPT = 0.2
 """What is kept is scaled up as if at least this share of the L1 norm were left."""
