@@ -1,0 +1,239 @@
+"""A study from its first proposal to its end: real optimizer, real HTTP, scripted measurements."""
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import pytest
+
+TRIALS = 12
+
+
+def _measure(server: Any, lease: dict[str, Any]) -> tuple[float, int]:
+    """Make up a device: more sparsity is faster and, above 0.5, loses images."""
+    content = server.artifacts.read(lease["job"]["candidate"]["sha256"]).decode()
+    if "{" not in content:
+        return 1.0, 294  # the baseline itself
+    order = json.loads(content[content.index("{") :])
+    sparsity = order["schedule"]["pruners"]["filters"]["final_sparsity"]
+    return 1.0 - 0.5 * sparsity, 294 - round(100 * max(0.0, sparsity - 0.5))
+
+
+def _drive(server: Any, host: Any, study: str, until: tuple[str, ...] = ("finished",)) -> Any:
+    """Play compute and device until the study ends."""
+    deadline = time.monotonic() + 60
+    while True:
+        server.compute_all()
+        answer = host.ask(0.05)
+        if answer.status_code == 200:
+            lease = answer.json()
+            ratio, n_correct = _measure(server, lease)
+            assert host.measure(lease, ratio, n_correct).status_code == 204
+        found = server.get(f"/v1/studies/{study}")
+        if found["state"] in until:
+            return found
+        assert time.monotonic() < deadline, found
+
+
+def _trials(server: Any, study: str) -> list[dict[str, Any]]:
+    return list(server.get(f"/v1/studies/{study}/trials?page_size=1000")["items"])
+
+
+def test_a_study_runs_its_budget_and_measures_the_winner_on_the_test_split(
+    server: Any, connect: Any
+) -> None:
+    study = server.study(budget={"trials": TRIALS})
+    found = _drive(server, connect(server), study)
+    trials = _trials(server, study)
+    assert [trial["number"] for trial in trials] == list(range(TRIALS))
+    assert {trial["state"] for trial in trials} == {"complete"}
+    assert found["counts"]["complete"] == TRIALS
+    feasible = [t for t in trials if t["metrics"]["top1_drop"] <= 0.02]
+    assert found["counts"]["feasible"] == len(feasible) > 0
+    assert [t["number"] for t in trials if t["is_feasible"]] == [t["number"] for t in feasible]
+    best = min(feasible, key=lambda t: t["metrics"]["latency_ratio"])
+    assert found["incumbent"]["number"] == best["number"]
+    assert found["final"]["split"] == "test"
+    assert found["final"]["trial_id"] == best["id"]
+    assert found["final"]["baseline_top1"] == pytest.approx(0.98)
+    assert found["eta_s"] is None
+    detail = server.get(f"/v1/trials/{best['id']}")
+    assert [m["purpose"] for m in detail["measurements"]] == ["trial", "final"]
+    assert [m["split"] for m in detail["measurements"]] == ["validation", "test"]
+    assert detail["layers"][0]["layer"] == "conv1"
+    assert detail["schedule"]["pruners"]["filters"]["final_sparsity"] == pytest.approx(
+        best["config"]["pruners.filters.final_sparsity"]
+    )
+
+
+def test_a_trial_says_by_how_much_it_misses_its_bounds(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": TRIALS})
+    _drive(server, connect(server), study)
+    misses = [t for t in _trials(server, study) if not t["is_feasible"]]
+    assert misses
+    for trial in misses:
+        miss = trial["metrics"]["top1_drop"] - 0.02
+        assert trial["violations"]["top1_drop"] == pytest.approx(miss)
+
+
+def test_every_step_of_a_trial_is_an_event(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 1})
+    _drive(server, connect(server), study)
+    trial = server.get(f"/v1/trials/{_trials(server, study)[0]['id']}")
+    assert [event["after"] for event in trial["events"]] == [
+        "queued",
+        "compressing",
+        "compressed",
+        "benchmarking",
+        "complete",
+    ]
+    events = server.get(f"/v1/studies/{study}/events?page_size=1000")["items"]
+    of_study = [e["after"] for e in events if e["subject"] == study and e["kind"] == "state"]
+    assert of_study == ["checking", "running", "finished"]
+
+
+def test_the_same_seed_gives_the_same_configs_across_a_restart(serve: Any, connect: Any) -> None:
+    first = serve()
+    baseline = first.baseline()
+    whole = first.study(baseline=baseline, budget={"trials": TRIALS}, seed=7)
+    _drive(first, connect(first), whole)
+    broken = first.study(baseline=baseline, budget={"trials": TRIALS}, seed=7)
+    host = connect(first)
+    while len(_trials(first, broken)) < TRIALS // 2:
+        first.compute_all()
+        answer = host.ask(0.05)
+        if answer.status_code == 200:
+            host.measure(answer.json(), *_measure(first, answer.json()))
+    first.stop()
+    second = serve()
+    _drive(second, connect(second), broken)
+    configs = [[t["config"] for t in _trials(second, study)] for study in (whole, broken)]
+    assert configs[0] == configs[1]
+    seeds = [[t["seed"] for t in _trials(second, study)] for study in (whole, broken)]
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == TRIALS
+
+
+def test_as_many_trials_are_under_way_as_the_study_asks_for(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 5}, parallel=3)
+    host = connect(server)
+    host.measure(host.lease())
+    deadline = time.monotonic() + 20
+    while server.get(f"/v1/studies/{study}")["counts"]["queued"] < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)
+    assert server.get(f"/v1/studies/{study}")["counts"]["queued"] == 3
+    found = _drive(server, host, study)
+    assert found["counts"]["complete"] == 5
+
+
+def test_a_failed_trial_keeps_its_reason_and_the_study_goes_on(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 3})
+    host = connect(server)
+    host.measure(host.lease())
+    deadline = time.monotonic() + 20
+    while not server.compute_all():
+        assert time.monotonic() < deadline
+    assert host.fail(host.lease(), "unsupported", layers=["fc"]).status_code == 204
+    found = _drive(server, host, study)
+    assert found["counts"]["unsupported"] == 1
+    assert found["counts"]["complete"] == 2
+    trial = _trials(server, study)[0]
+    assert trial["state"] == "unsupported"
+    assert trial["failure"] == {"stage": "compile", "class": "unsupported", "reason": "it was so"}
+
+
+def test_a_study_whose_trials_all_fail_pauses_and_says_why(serve: Any, connect: Any) -> None:
+    server = serve(n_failures_to_pause=3)
+    study = server.study(budget={"trials": 8})
+    host = connect(server)
+    host.measure(host.lease())
+
+    def fail_until_paused() -> Any:
+        deadline = time.monotonic() + 30
+        while True:
+            found = server.get(f"/v1/studies/{study}")
+            if found["state"] == "paused":
+                return found
+            server.compute_all()
+            answer = host.ask(0.05)
+            if answer.status_code == 200:
+                host.fail(answer.json(), "mismatch")
+            assert time.monotonic() < deadline
+
+    found = fail_until_paused()
+    assert found["counts"]["failed"] == 3
+    assert "the last 3 trials all failed, 3 of them as 'mismatch'" in found["reason"]
+    resumed = server.http.post(f"/v1/studies/{study}/resume").json()
+    assert resumed["state"] == "running"
+    assert resumed["reason"] is None
+    assert fail_until_paused()["counts"]["failed"] == 6
+    server.http.post(f"/v1/studies/{study}/resume")
+    assert _drive(server, host, study)["counts"]["complete"] == 2
+
+
+def test_a_study_without_a_feasible_trial_ends_and_says_so(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 2}, constraints=["model_bytes <= 1000"])
+    found = _drive(server, connect(server), study)
+    assert found["incumbent"] is None
+    assert found["final"] is None
+    assert found["reason"] == "no trial met the constraints"
+
+
+def test_a_space_of_two_configs_ends_after_two_trials(server: Any, connect: Any) -> None:
+    template = server.spec(baseline="x")["template"].replace(
+        "!float {low: 0.1, high: 0.8, default: 0.3}", "!choice [0.2, 0.4]"
+    )
+    study = server.study(template=template, training="epochs: 4\n", budget={"trials": 9})
+    found = _drive(server, connect(server), study)
+    assert len(_trials(server, study)) == 2
+    assert found["final"]["split"] == "test"
+
+
+def test_cancelling_a_study_cancels_what_is_under_way(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 5}, parallel=2)
+    host = connect(server)
+    host.measure(host.lease())
+    deadline = time.monotonic() + 20
+    while len(_trials(server, study)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    answer = server.http.post(f"/v1/studies/{study}/cancel").json()
+    assert answer["counts"]["cancelled"] == 2
+    assert server.compute_all() == 0
+    assert host.ask().status_code == 204
+
+
+def test_a_restart_loses_and_doubles_nothing_that_is_under_way(serve: Any, connect: Any) -> None:
+    first = serve()
+    study = first.study(budget={"trials": 4}, parallel=2)
+    host = connect(first)
+    host.measure(host.lease())
+    deadline = time.monotonic() + 20
+    while len(_trials(first, study)) < 2:
+        assert time.monotonic() < deadline
+    first.compute_all()
+    held = host.lease()
+    before = [t["id"] for t in _trials(first, study)]
+    first.stop()
+    second = serve()
+    again = connect(second)  # the same host, on the new server's port
+    assert (again.worker_id, again.device_id) == (host.worker_id, host.device_id)
+    assert again.measure(held, *_measure(second, held)).status_code == 204
+    found = _drive(second, again, study)
+    assert found["counts"]["complete"] == 4
+    trials = _trials(second, study)
+    assert [t["id"] for t in trials][:2] == before
+    with second.store.read() as view:
+        assert len(view.log.measurements_of_study(study)) == 1 + 4 + 1
+
+
+def test_what_a_trial_ran_can_be_fetched(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 1})
+    _drive(server, connect(server), study)
+    trial = _trials(server, study)[0]
+    for name in ("schedule", "onnx", "weights"):
+        content = server.http.get(f"/v1/artifacts/{trial['artifacts'][name]}").content
+        assert hashlib.sha256(content).hexdigest() == trial["artifacts"][name]
