@@ -8,6 +8,7 @@ Depends on: torch. A plain function of plain data, for a compute worker.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -184,7 +185,7 @@ class _Run:
         onnx = export_onnx(self.model, self.info.shape)
         probe = make_probe(self.model, self.data)
         rows = layer_table(self.model, self.info.shape, self.dense_shapes, self.dense_macs)
-        n_weights = sum(row.params for row in rows)
+        n_weights = sum(math.prod(row.shape) for row in rows)
         return CompressedModel(
             onnx=onnx,
             weights=weights_to_bytes(
