@@ -9,7 +9,8 @@ Depends on: the standard library.
     │   ├── LeaseLost           somebody else has the job, or it is finished
     │   ├── UnknownWorker       register again
     │   └── UpgradeRequired     this host's protocol version is too old
-    ├── CacheError           a file could not be fetched, or is not the announced one
+    ├── CacheError           a file could not be kept
+    │   └── WrongContent        the server sent something else than it announced
     ├── LockError            the device is in use by another process
     └── JobFailed            the job failed; carries one of protocol.FAILURE_CLASSES
 """
@@ -62,7 +63,11 @@ class UpgradeRequired(ServerError):
 
 
 class CacheError(BenchmarkError):
-    """A file could not be fetched or kept, or its content is not what was announced."""
+    """A file could not be kept: the disk is full or the folder cannot be written."""
+
+
+class WrongContent(CacheError):
+    """The server sent something else than it announced."""
 
 
 class LockError(BenchmarkError):

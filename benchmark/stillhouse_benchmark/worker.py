@@ -1,0 +1,144 @@
+"""The command ``stillhouse-worker``: reads its arguments, takes the devices, serves them.
+
+Depends on: the standard library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Sequence
+
+from stillhouse_benchmark.cache import Cache
+from stillhouse_benchmark.client import Client
+from stillhouse_benchmark.errors import BenchmarkError
+from stillhouse_benchmark.hostinfo import host_name
+from stillhouse_benchmark.lock import DeviceLock, lock_folder
+from stillhouse_benchmark.loop import DeviceLoop, Settings
+from stillhouse_benchmark.protocol import Device
+from stillhouse_benchmark.session import Session
+from stillhouse_benchmark.supervise import InferenceChild
+
+VERSION = "0.1.0"
+GIB = 1024**3
+LOCK_WAIT_S = 10.0
+log = logging.getLogger("stillhouse.worker")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.WARNING if options.quiet else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    try:
+        return serve(options)
+    except BenchmarkError as error:
+        print(f"stillhouse-worker: {error}", file=sys.stderr)
+        return 1
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve devices until SIGTERM or SIGINT, which hand the running jobs back.
+
+    Raises:
+        BenchmarkError: a device is not here or is taken, or the server refuses us.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    locks_in = lock_folder(options.lock_dir)
+    locks = [DeviceLock(locks_in, device) for device in options.device]
+    try:
+        for lock in locks:
+            lock.take(LOCK_WAIT_S)
+        devices = describe(options.runtime, options.device, options.host)
+        client = Client(options.server, options.token)
+        cache_folder = Path(options.cache_dir).expanduser()
+        session = Session(client, options.name or options.host, VERSION, devices)
+        settings = Settings(
+            runtime=devices[0].runtime if options.runtime == "auto" else options.runtime,
+            lock_folder=locks_in,
+            cache_folder=cache_folder,
+            silence_s=options.silence_limit,
+        )
+        cache = Cache(cache_folder, int(options.cache_limit_gib * GIB))
+        loops = [DeviceLoop(device.name, session, cache, settings, stop) for device in devices]
+        return _run_all(loops, 1 if options.once else None, stop)
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def describe(runtime: str, names: Sequence[str], host: str) -> list[Device]:
+    """Ask a child of its own, so that no runtime is ever loaded here."""
+    child = InferenceChild(runtime)
+    try:
+        return child.describe(names, host)
+    finally:
+        child.kill()
+
+
+def _run_all(loops: Sequence[DeviceLoop], max_jobs: int | None, stop: threading.Event) -> int:
+    """Run every device in a thread; the first that cannot go on ends all."""
+    errors: list[BaseException] = []
+
+    def run(loop: DeviceLoop) -> None:
+        try:
+            loop.serve(max_jobs)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=run, args=(loop,), name=loop.device) for loop in loops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():  # short joins let signals through
+            thread.join(timeout=0.5)
+    if errors:
+        raise errors[0]
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="stillhouse-worker",
+        description="Lease jobs from a Stillhouse server and time networks on OpenVINO devices.",
+    )
+    parser.add_argument("--server", required=True, help="the server's URL")
+    parser.add_argument(
+        "--device", action="append", required=True, help="OpenVINO device; may be given again"
+    )
+    parser.add_argument("--host", default=host_name(), help="this host's name")
+    parser.add_argument("--name", help="the worker's name on the server; keeps its ids")
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("STILLHOUSE_TOKEN"),
+        help="access token; default: STILLHOUSE_TOKEN",
+    )
+    parser.add_argument(
+        "--runtime", default="auto", help="openvino, openvino2021, or module:factory"
+    )
+    parser.add_argument("--cache-dir", default="~/.cache/stillhouse-worker")
+    parser.add_argument("--cache-limit-gib", type=float, default=10.0)
+    parser.add_argument(
+        "--lock-dir", help="folder of the host and device locks; default: STILLHOUSE_LOCK_DIR"
+    )
+    parser.add_argument(
+        "--silence-limit", type=float, default=300.0, help="seconds until a device counts as hung"
+    )
+    parser.add_argument("--once", action="store_true", help="one job for each device, then end")
+    parser.add_argument("--quiet", action="store_true", help="log warnings only")
+    parser.add_argument("--version", action="version", version=VERSION)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
