@@ -139,8 +139,10 @@ class BranchCheck:
         names = {c.parent for c in conditions} | self._deciding(walk(body))
         if table is not None:
             names |= self._deciding(_wrappers(table))
-            for entry in _entries(table):
-                names |= self._deciding(_wrappers(entry))
+            possible = self._possible_names(body)
+            for key, entry in _entries(table):
+                if possible is None or key in possible:
+                    names |= self._deciding(_wrappers(entry))
         for config in self._space.combinations(names):
             if not all(condition.holds(config) for condition in conditions):
                 continue
@@ -155,6 +157,19 @@ class BranchCheck:
                     place.place, f"there is no {kind} {name!r} in {section}{when}{hint}"
                 )
                 return
+
+    def _possible_names(self, body: Tree) -> set[str] | None:
+        """Give every instance that a policy may name; None where only rendering tells."""
+        names: set[str] = set()
+        for block in _blocks(body):
+            named = block.get("instance_name")
+            if isinstance(named, Scalar):
+                names.add(str(named.value))
+            elif isinstance(named, Slot) and named.parameter in self._space.by_name:
+                names |= {str(value) for value in self._space.by_name[named.parameter].choices}
+            else:
+                return None
+        return names
 
     def _instance_name(self, body: Tree, config: Config) -> tuple[str | None, Tree | None]:
         """Give the instance that a policy names under a config, and where it does."""
@@ -230,10 +245,9 @@ def _blocks(tree: Tree) -> Iterator[Block]:
         yield block
 
 
-def _entries(table: Tree) -> Iterator[Tree]:
+def _entries(table: Tree) -> Iterator[tuple[str, Tree]]:
     for block in _blocks(table):
-        for _, entry in block.entries:
-            yield entry
+        yield from block.entries
 
 
 def _keys(table: Tree | None) -> list[str]:

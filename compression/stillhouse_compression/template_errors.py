@@ -44,7 +44,9 @@ class Findings:
     def add(self, place: Place, message: str) -> None:
         """Note a problem at a place of the text; the same one twice counts once."""
         self.n_found += 1
-        problem = Problem(place.path, f"{message} (line {place.line}, column {place.column})")
+        problem = Problem(
+            place.path or "template", f"{message} (line {place.line}, column {place.column})"
+        )
         if problem not in self.problems and len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
 
