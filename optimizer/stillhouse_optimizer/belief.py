@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stillhouse_optimizer.acquisition import log_ei, log_probability_below
 from stillhouse_optimizer.additive import Terms
 from stillhouse_optimizer.evidence import Evidence, Target
-from stillhouse_optimizer.forest import Model, fit_forest
+from stillhouse_optimizer.forest import Model
 from stillhouse_optimizer.inputs import Inputs
 from stillhouse_optimizer.space import Rows
 from stillhouse_optimizer.spec import Problem
@@ -21,8 +21,8 @@ from stillhouse_optimizer.surrogate import fit
 
 Array = NDArray[np.float64]
 
-# No number of failures makes a config certain to fail or certain not to.
-_DOUBT = 0.02
+# No number of failures makes a config certain to fail.
+_DOUBT = 1e-4
 
 
 class Belief:
@@ -59,7 +59,8 @@ class Belief:
         ]
         self._success: Model | None = None
         if not evidence.is_measured.all():
-            self._success = fit_forest(x_every, evidence.is_measured.astype(float), seed)
+            # Least-squares classification: 1 for measured, 0 for failed, cut in the middle.
+            self._success = fit("forest", terms, x_every, evidence.is_measured.astype(float), seed)
         self._eta: float | None = None
         if evidence.is_feasible.any():
             feasible = x_every[evidence.is_feasible]
@@ -113,8 +114,9 @@ class Belief:
     def _log_p_success(self, x: Array) -> Array:
         if self._success is None:
             return np.zeros(len(x))
-        p = np.clip(self._success.predict(x)[0], 0.0, 1.0)
-        return np.asarray(np.log(_DOUBT + (1 - 2 * _DOUBT) * p))
+        mean, variance = self._success.predict(x)
+        sd = np.sqrt(variance + self._success.noise)
+        return np.log(_DOUBT + (1 - _DOUBT) * np.exp(log_probability_below(-mean, sd, -0.5)))
 
 
 def _raw(target: Target, mean: float, sd: float) -> dict[str, float]:

@@ -32,9 +32,9 @@ def initial_design(space: Space, n: int, seed: int, has_ladder: bool) -> Rows:
         Distinct legal rows (at most n, n_parameters).
     """
     rng = np.random.default_rng([seed, 0x1A7])
-    default = space.default()
+    default = space.anchor()
     n_rungs = min(len(_RUNGS), max(n - 1, 0)) if has_ladder else 0
-    rows = [default] if space.is_legal(default)[0] else []
+    rows = [default]
     if n_rungs:
         far = _hypercube(space, n_rungs, rng)
         rows.append(_between(space, default, far, np.array(_RUNGS[: len(far)])))
@@ -57,7 +57,8 @@ def _hypercube(space: Space, n: int, rng: np.random.Generator) -> Rows:
 
 def _between(space: Space, default: Rows, far: Rows, share: NDArray[np.float64]) -> Rows:
     """Ranges a share of the way from the default; everything else as in the default."""
-    rows = np.repeat(space.default_codes[None, :], len(far), axis=0)
+    start = np.where(np.isnan(default[0]), space.default_codes, default[0])
+    rows = np.repeat(start[None, :], len(far), axis=0)
     ranges = ~space.is_listed
     away = np.where(np.isnan(far), rows, far)
     rows[:, ranges] += (share[:, None] * (away - rows))[:, ranges]

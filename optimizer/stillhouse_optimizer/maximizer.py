@@ -52,6 +52,7 @@ def search(
     if space.listed is not None:
         return _ranked(space.listed, score(space.listed))
     mutate = _Mutation(space, lattice, layers)
+    starts = starts[space.is_legal(starts)]  # a trial may be older than a clause
     pool = [space.sample(_N_RANDOM, rng)]
     if len(starts):
         parents = starts[rng.integers(len(starts), size=_N_PERTURBED)]

@@ -104,7 +104,8 @@ class Parameter:
                 raise ProblemError(f"{where}.choices[{i}]", f"must be finite, got {value}")
             if any(same_value(value, earlier) for earlier in choices[:i]):
                 raise ProblemError(f"{where}.choices[{i}]", f"{value!r} stands twice")
-        default = data.get("default")
+        # null is a default of its own where it is a choice; only a missing field means "the first".
+        default = data.get("default", choices[0])
         if not any(same_value(default, value) for value in choices):
             if default is not None:
                 raise ProblemError(f"{where}.default", f"{default!r} is not one of the choices")

@@ -167,8 +167,16 @@ class Space:
             self.open(row, parent)
 
     def default(self) -> Rows:
-        """The default config as one row (1, n_parameters)."""
+        """The default config as one row (1, n_parameters); it may be forbidden."""
         return self.activate(self.default_codes[None, :].copy())
+
+    def anchor(self) -> Rows:
+        """The default where it is legal, else some legal row; always the same."""
+        default = self.default()
+        if self.is_legal(default)[0]:
+            return default
+        # Unset ranges stand in the middle.
+        return self._fill(self._first_legal(1), np.full((1, len(self.names)), 0.5))
 
     # -- plain data ----------------------------------------------------------------------------
 
@@ -275,9 +283,7 @@ class Space:
             if not is_finite or len(rows) > LISTED:
                 return None
         if not rows:
-            raise ProblemError(
-                "forbidden", "the clauses leave no config: they contradict each other"
-            )
+            raise ProblemError("forbidden", "the clauses contradict each other: no config is left")
         return np.array(rows)
 
     def enumerate_legal(self, visits: int = _VISITS) -> Iterator[NDArray[np.float64] | None]:

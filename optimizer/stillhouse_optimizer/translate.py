@@ -28,6 +28,7 @@ from ConfigSpace.exceptions import (
 
 from stillhouse_optimizer.errors import OptimizerError
 from stillhouse_optimizer.parameter import Config, Parameter, Value
+from stillhouse_optimizer.space import Space
 from stillhouse_optimizer.spec import Problem
 
 
@@ -38,7 +39,10 @@ def to_configspace(problem: Problem) -> ConfigurationSpace:
     ConfigSpace cannot tell True from 1 and has no steps. ``in_configspace`` translates a config.
     """
     space = ConfigurationSpace()
-    made = {p.name: _hyperparameter(p) for p in problem.parameters}
+    # ConfigSpace wants defaults that break no clause.
+    arrays = Space(problem)
+    legal = arrays.decode(arrays.anchor()[0])
+    made = {p.name: _hyperparameter(p, legal.get(p.name, p.default)) for p in problem.parameters}
     space.add(list(made.values()))
     by_name = {p.name: p for p in problem.parameters}
     conditions: list[Any] = []
@@ -93,19 +97,16 @@ class LegalityCheck:
             raise OptimizerError(f"proposed an illegal config {dict(config)}: {error}") from error
 
 
-def _hyperparameter(parameter: Parameter) -> Any:  # ConfigSpace has no common exported type
-    n = parameter.n_values
+def _hyperparameter(parameter: Parameter, default: Value) -> Any:  # no common exported type
+    n, name, told = parameter.n_values, parameter.name, _told(parameter, default)
     if parameter.kind == "choice":
-        return CategoricalHyperparameter(parameter.name, list(range(n or 0)))
+        return CategoricalHyperparameter(name, list(range(n or 0)), default_value=told)
     if parameter.kind == "ordinal" or parameter.step is not None or n == 1:
-        return OrdinalHyperparameter(parameter.name, list(range(n or 0)))
+        return OrdinalHyperparameter(name, list(range(n or 0)), default_value=told)
+    low, high, log = parameter.low, parameter.high, parameter.log
     if parameter.kind == "int":
-        return UniformIntegerHyperparameter(
-            parameter.name, int(parameter.low), int(parameter.high), log=parameter.log
-        )
-    return UniformFloatHyperparameter(
-        parameter.name, parameter.low, parameter.high, log=parameter.log
-    )
+        return UniformIntegerHyperparameter(name, int(low), int(high), told, log=log)
+    return UniformFloatHyperparameter(name, low, high, told, log=log)
 
 
 def _told(parameter: Parameter, value: Value) -> Any:
