@@ -87,9 +87,9 @@ class PolicyReader(ArgumentReader):
             self.fault(f"{path}.quantizer", "this engine does not quantize")
             return None
         component = self._instance(f"{path}.{kind}", kind, entry[kind], mapping, components)
+        args = self._policy_args(f"{path}.{kind}.args", kind, entry[kind], component)
         if component is None or window is None:
             return None
-        args = self._policy_args(f"{path}.{kind}.args", kind, entry[kind], component)
         fault = component.spec.window(component.arguments, window)
         if fault is not None:
             self.fault(path, fault)
@@ -128,9 +128,9 @@ class PolicyReader(ArgumentReader):
         return components[section].get(name)
 
     def _policy_args(
-        self, path: str, kind: str, body: Mapping[str, Any], component: Component
+        self, path: str, kind: str, body: object, component: Component | None
     ) -> dict[str, Any] | None:
-        given = body.get("args")
+        given = body.get("args") if isinstance(body, Mapping) else None
         given = {} if given is None else given
         if not isinstance(given, Mapping):
             self.fault(path, f"found {shown(given)}, wanted a mapping")
@@ -142,6 +142,8 @@ class PolicyReader(ArgumentReader):
             return checked
         if checked["mask_gradients"] and not checked["mask_on_forward_only"]:
             self.fault(f"{path}.mask_gradients", "needs mask_on_forward_only: true")
+        if component is None:
+            return checked
         if checked["levels"] and component.spec.name != "SparsityLevelParameterPruner":
             self.tolerate(
                 f"{path}.levels",
