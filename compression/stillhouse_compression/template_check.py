@@ -1,6 +1,6 @@
 """A template against a network: dry-rendered at default, extremes and every branch.
 
-Depends on: torch (through the schedule's check), template, reading. Trains nothing.
+Depends on: torch (through the schedule's check), template, reading, fitting. Trains nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from torch import nn
 
 from stillhouse_compression.arguments import Shapes
-from stillhouse_compression.errors import Problem
+from stillhouse_compression.errors import Problem, SettingsError
+from stillhouse_compression.fitting import fit_problems
 from stillhouse_compression.parameters import Config
 from stillhouse_compression.reading import check_schedule, shapes_of
 from stillhouse_compression.rendering import Rendered
 from stillhouse_compression.template import Template
+from stillhouse_compression.training import TrainingSettings
 
 MAX_RENDERINGS = 1000
 _LAST_PART = re.compile(r"(\.[^.\[]*|\[[^\[]*\]|^[^.\[]*)$")
@@ -45,14 +47,9 @@ def dry_run(
     for config in itertools.islice(_dry_configs(template), MAX_RENDERINGS):
         rendered = template.render(config)
         branch = _branch(config, default, template)
-        problems = [
-            _at_template(problem, rendered, branch)
-            for problem in (
-                *check_schedule(rendered.schedule, shapes),
-                *training_check(rendered.training),
-                *_idle_policies(rendered),
-            )
-        ]
+        wrong = [*check_schedule(rendered.schedule, shapes), *training_check(rendered.training)]
+        wrong += _misfits(rendered)
+        problems = [_at_template(problem, rendered, branch) for problem in wrong]
         # The same place with another value of its range is the same problem.
         fresh = [problem for problem in dict.fromkeys(problems) if problem.path not in seen]
         told.extend(fresh)
@@ -65,25 +62,29 @@ def _dry_configs(template: Template) -> Iterator[Config]:
     yield from template.space.opposed()
 
 
-def _idle_policies(rendered: Rendered) -> Iterator[Problem]:
-    """Find policies that start when training is over: they would never act."""
-    epochs = rendered.training.get("epochs")
+def _misfits(rendered: Rendered) -> list[Problem]:
+    """Find policies that act too late for the training they run in."""
+    try:
+        settings = TrainingSettings.from_mapping(rendered.training)
+    except SettingsError:
+        return []  # told by the training's own check
+    found = fit_problems(rendered.schedule, settings)
+    late = {problem.path.partition(".")[0] for problem in found}
+    n_epochs = settings.total_epochs
     policies = rendered.schedule.get("policies")
-    if not isinstance(epochs, int) or isinstance(epochs, bool) or not isinstance(policies, list):
-        return
-    for index, policy in enumerate(policies):
-        if not isinstance(policy, Mapping):
+    for index, policy in enumerate(policies if isinstance(policies, list) else ()):
+        if not isinstance(policy, Mapping) or f"policies[{index}]" in late:
             continue
-        listed = policy.get("epochs")
-        starts = listed if isinstance(listed, list) else [policy.get("starting_epoch")]
+        key = "epochs" if isinstance(policy.get("epochs"), list) else "starting_epoch"
+        starts = policy[key] if key == "epochs" else [policy.get(key)]
         whole = [start for start in starts if isinstance(start, int)]
-        if whole and len(whole) == len(starts) and min(whole) >= epochs:
-            key = "epochs" if isinstance(listed, list) else "starting_epoch"
-            yield Problem(
-                f"policies[{index}].{key}",
-                f"starts in epoch {min(whole)}, but training ends after {epochs} epochs (0 to "
-                f"{epochs - 1}): it would never act; tie it with !ref {{name: training.epochs, …}}",
+        if whole and len(whole) == len(starts) and min(whole) >= n_epochs:
+            message = (
+                f"starts in epoch {min(whole)}, but training has {n_epochs} epochs, recovery "
+                "included: it would never act; tie it with !ref {name: training.epochs, …}"
             )
+            found.append(Problem(f"policies[{index}].{key}", message))
+    return found
 
 
 def _branch(config: Config, default: Config, template: Template) -> str:

@@ -89,11 +89,20 @@ def test_two_ranges_that_only_clash_at_opposite_ends_are_found(resnet: nn.Module
 
 
 def test_a_policy_that_starts_after_training_is_a_problem(resnet: nn.Module) -> None:
-    text = PRUNER.replace(
-        "starting_epoch: 0, ending_epoch: 3", "starting_epoch: 4, ending_epoch: 9"
+    text = PRUNER + (
+        "  - {lr_scheduler: {instance_name: decay}, starting_epoch: 5, ending_epoch: 9, "
+        "frequency: 1}\nlr_schedulers: {decay: {class: ExponentialLR, gamma: 0.9}}\n"
     )
-    template = parse_template(text, "epochs: !int {low: 3, high: 9}")
-    assert paths(template, resnet) == ["policies[0].starting_epoch"]
+    template = parse_template(text, "epochs: !int {low: 3, high: 9}\nrecovery_epochs: 2\n")
+    assert paths(template, resnet) == ["policies[1].starting_epoch"]
+
+
+def test_pruning_that_would_reach_into_recovery_is_a_problem(resnet: nn.Module) -> None:
+    text = PRUNER.replace("ending_epoch: 3", "ending_epoch: !int {low: 2, high: 5}")
+    template = parse_template(text, "epochs: !int {low: 4, high: 9}\nrecovery_epochs: 1\n")
+    assert paths(template, resnet) == ["policies[0].ending_epoch"]
+    tied = PRUNER.replace("ending_epoch: 3", "ending_epoch: !ref training.epochs")
+    assert paths(parse_template(tied, "epochs: !int {low: 2, high: 9}"), resnet) == []
 
 
 def test_patterns_are_written_out_for_a_network(resnet: nn.Module) -> None:
