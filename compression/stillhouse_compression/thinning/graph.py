@@ -28,14 +28,9 @@ from stillhouse_compression.thinning.shapes import is_depthwise
 
 Side = Literal["out", "in"]
 _CUTTABLE = (_ConvNd, nn.Linear, _BatchNorm, nn.PReLU)
-# Operations whose channel mapping the graph library knows or which have no channels of their own.
-_TRANSPARENT = (
-    ops.OPTYPE.ELEMENTWISE,
-    ops.OPTYPE.CONCAT,
-    ops.OPTYPE.SPLIT,
-    ops.OPTYPE.RESHAPE,
-    ops.OPTYPE.SLICE,
-)
+# Operations that the graph library follows rightly. Splitting and slicing it does not: it takes
+# split sizes for the number of inputs they came from and lets half of the channels drop out.
+_TRANSPARENT = (ops.OPTYPE.ELEMENTWISE, ops.OPTYPE.CONCAT, ops.OPTYPE.RESHAPE)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -100,7 +95,8 @@ def channel_units(model: nn.Module, input_shape: Sequence[int]) -> list[Unit]:
         if not uncovered:
             continue
         group = graph.get_pruning_group(module, pruner.prune_out_channels, uncovered)
-        _collect(graph, group, name, names, reused, sets, protections)
+        anchors = [Slot(name, "out", index) for index in uncovered]
+        _collect(graph, group, name, anchors, names, reused, sets, protections)
     units = []
     for members in sets.members():
         slots = tuple(sorted(members, key=lambda slot: (order[slot.module], slot.side, slot.index)))
@@ -160,31 +156,36 @@ def _collect(
     graph: Any,
     group: Any,
     root: str,
+    anchors: Sequence[Slot],
     names: dict[nn.Module, str],
     reused: set[str],
     sets: _DisjointSets,
     protections: dict[Slot, str],
 ) -> None:
     """Read one of the library's groups into slots, joined by the root filter they come from."""
+    for anchor in anchors:
+        sets.join(anchor, anchor)
+    reasons = (
+        _protection(item.dep.target, names.get(item.dep.target.module), reused)
+        for item in group.items
+    )
+    reason = next((reason for reason in reasons if reason is not None), None)
+    if reason is not None:
+        # What lies behind a node that cannot be followed has indices that mean nothing.
+        protections.update(dict.fromkeys(anchors, reason))
+        return
     for item in group.items:
-        target, handler = item.dep.target, item.dep.handler
-        pairs = list(zip(item.root_idxs or item.idxs, item.idxs, strict=True))
-        module = target.module
-        name = names.get(module) if isinstance(module, nn.Module) else None
-        reason = _protection(target, module, name, reused)
-        is_known = name is not None and _has_channels(module)
+        module, handler = item.dep.target.module, item.dep.handler
+        name = names.get(module)
+        if name is None or not _has_channels(module):
+            continue
         is_out = (
             graph.is_out_channel_pruning_fn(handler)
             or is_depthwise(module)
             or isinstance(module, _BatchNorm | nn.PReLU)
         )
-        for root_index, index in pairs:
-            anchor = Slot(root, "out", root_index)
-            sets.join(anchor, anchor)
-            if is_known and name is not None:
-                sets.join(anchor, Slot(name, "out" if is_out else "in", index))
-            if reason is not None:
-                protections.setdefault(anchor, reason)
+        for root_index, index in zip(item.root_idxs, item.idxs, strict=True):
+            sets.join(Slot(root, "out", root_index), Slot(name, "out" if is_out else "in", index))
 
 
 def _has_channels(module: Any) -> bool:
@@ -194,8 +195,9 @@ def _has_channels(module: Any) -> bool:
     return isinstance(module, _CUTTABLE)
 
 
-def _protection(target: Any, module: Any, name: str | None, reused: set[str]) -> str | None:
+def _protection(target: Any, name: str | None, reused: set[str]) -> str | None:
     """Why nothing that reaches this node may be cut, or None."""
+    module = target.module
     if name is not None and name in reused:
         return f"{name} runs more than once"
     if target.type == ops.OPTYPE.OUTPUT:
@@ -211,10 +213,12 @@ def _protection(target: Any, module: Any, name: str | None, reused: set[str]) ->
         if isinstance(module, _ConvNd) and module.groups > 1 and module.transposed:
             return f"{name} is a grouped transposed convolution"
         return None
+    if target.type == ops.OPTYPE.CONCAT and module.offsets is None:
+        # The sizes it inferred do not add up, e.g. because the network's input is joined too.
+        return "the parts of a concatenation cannot be told apart"
     if target.type in _TRANSPARENT:
         return None
-    what = name or type(module).__name__
-    return f"channels cannot be followed through {what} ({type(module).__name__})"
+    return f"channels cannot be followed through {name or str(target.type.name).lower()}"
 
 
 def _trace(model: nn.Module, input_shape: Sequence[int]) -> Any:
