@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stillhouse import Baseline, Client, Importance, Study, Trial, TrialDetail
 from stillhouse_service.report import Facts, importance_csv
 from stillhouse_service.report.importance_csv import ranked
@@ -40,7 +38,7 @@ def write_outputs(
     winner = _winner(client, study)
     if winner is not None:
         files["winner"] = folder / "winner.yaml"
-        files["winner"].write_text(_schedule(winner), encoding="utf-8")
+        client.artifacts.download(winner.artifacts["schedule"], files["winner"])
         files["network"] = folder / "winner.onnx"
         client.artifacts.download(winner.artifacts["onnx"], files["network"])
     files["importance"] = folder / "importance.json"
@@ -113,11 +111,6 @@ def _with(trials: Sequence[Trial], winner: TrialDetail | None) -> list[Json]:
         winner.json if winner is not None and trial.id == winner.id else trial.json
         for trial in trials
     ]
-
-
-def _schedule(winner: TrialDetail) -> str:
-    text: str = yaml.safe_dump(dict(winner.schedule or {}), sort_keys=False, allow_unicode=True)
-    return text
 
 
 def _pretty(content: Json) -> str:

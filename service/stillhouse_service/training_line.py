@@ -23,7 +23,7 @@ class TrainingLine:
         said = training_line(baseline)
         if said != self._said:
             self._said = said
-            self._console.print(said, highlight=False)
+            self._console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def training_line(baseline: Baseline) -> str:

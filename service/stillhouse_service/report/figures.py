@@ -63,7 +63,7 @@ def history(facts: Facts) -> Figure | None:
             }
         )
     layout: Figure = {
-        "xaxis": {"title": {"text": "trial"}, "range": [-0.5, last + 0.5]},
+        "xaxis": {"title": {"text": "trial"}, "range": [-0.5, last + 0.5], "dtick": 1 + last // 10},
         "yaxis": {"title": {"text": wording.label(metric)}},
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
     }
