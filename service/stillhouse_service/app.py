@@ -17,8 +17,8 @@ from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.bell import Bell
 from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.driver import Driver
-from stillhouse_service.errors import install_handlers
 from stillhouse_service.ids import utc_now
+from stillhouse_service.problem_documents import install_handlers
 from stillhouse_service.routes import baselines, devices, server, studies, trials
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic

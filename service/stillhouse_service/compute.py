@@ -151,7 +151,10 @@ class Compute:
             return self._client
         self.close()
         if self._settings.compute == "embedded":
-            self._cluster = _embedded_cluster(self._settings)
+            try:
+                self._cluster = _embedded_cluster(self._settings)
+            except (RuntimeError, OSError, TimeoutError) as error:
+                raise ComputeUnavailable(f"no worker process starts: {error}") from error
             client = _Client(self._cluster, set_as_default=False)
         else:
             try:
@@ -221,5 +224,6 @@ def _embedded_cluster(settings: Settings) -> Any:
         dashboard_address=None,
         memory_limit=0,
         silence_logs=logging.ERROR,
-        scheduler_kwargs={"allowed_failures": 0},
+        # Its HTTP server cannot be left out; on port 0 it is in nobody's way.
+        scheduler_kwargs={"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
     )

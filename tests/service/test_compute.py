@@ -1,0 +1,246 @@
+"""Compute for real: an embedded Dask cluster that trains and compresses."""
+
+import io
+import json
+import os
+import queue
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil  # type: ignore[import-untyped]  # ships no types
+import pytest
+
+from stillhouse_benchmark.protocol import DataManifest
+from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.compute import Compute, End
+from stillhouse_service.settings import Settings
+
+TRAIN = {"model": "resnet20_cifar", "dataset": "digits", "recipe": {"epochs": 1}, "seed": 0}
+LONG = {**TRAIN, "recipe": {"epochs": 500}}
+
+
+class Cluster:
+    """An embedded cluster and what it has reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = ArtifactStore(folder / "artifacts")
+        self.ends: queue.Queue[End] = queue.Queue()
+        self.progress: queue.Queue[Any] = queue.Queue()
+        settings = Settings(n_threads=1, lock_dir=str(folder / "lock"), progress_s=0.0)
+        self.compute = Compute(
+            settings, self.store, self.ends.put, lambda *told: self.progress.put(told)
+        )
+
+    def worker(self) -> psutil.Process:
+        """The process that trains: the one of this process's descendants that uses torch."""
+        children = psutil.Process().children(recursive=True)
+        return max(children, key=lambda child: child.memory_info().rss)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    one = Cluster(tmp_path_factory.mktemp("compute"))
+    yield one
+    one.compute.close()
+
+
+def test_a_baseline_is_trained_and_laid_out_for_devices(cluster: Cluster) -> None:
+    cluster.compute.submit("lse_train", "train", TRAIN)
+    assert cluster.compute.n_free() == 0
+    end = cluster.ends.get(timeout=120)
+    assert (end.attempt_id, end.kind) == ("lse_train", "returned")
+    assert cluster.progress.get(timeout=5)[0] == "lse_train"
+    artifacts = end.answer["artifacts"]
+    manifest = DataManifest.from_json(
+        json.loads(cluster.store.read(artifacts["data_test"]["sha256"]))
+    )
+    assert (manifest.n_images, manifest.shape, manifest.n_classes) == (497, (3, 32, 32), 10)
+    images = np.load(io.BytesIO(cluster.store.read(manifest.shards[0].sha256)))
+    assert (images.dtype, images.shape) == (np.uint8, (497, 3, 32, 32))
+    labels = np.load(io.BytesIO(cluster.store.read(manifest.labels.sha256)))
+    assert sorted(set(labels.tolist())) == list(range(10))
+    assert 0.0 <= end.answer["metrics"]["validation_top1"] <= 1.0
+
+    order = {
+        "model": "resnet20_cifar",
+        "dataset": "digits",
+        "weights": artifacts["weights"]["sha256"],
+        "schedule": {
+            "version": 1,
+            "pruners": {
+                "filters": {
+                    "class": "L1RankedStructureParameterPruner_AGP",
+                    "group_type": "Filters",
+                    "initial_sparsity": 0.05,
+                    "final_sparsity": 0.5,
+                    "weights": ["layer1.0.conv1.weight"],
+                }
+            },
+            "policies": [
+                {
+                    "pruner": {"instance_name": "filters"},
+                    "starting_epoch": 0,
+                    "ending_epoch": 2,
+                    "frequency": 1,
+                }
+            ],
+        },
+        "training": {"epochs": 2, "recovery_epochs": 0},
+        "seed": 1,
+    }
+    cluster.compute.submit("lse_compress", "compress", order)
+    end = cluster.ends.get(timeout=120)
+    assert end.kind == "returned", end.reason
+    assert "failure" not in end.answer, end.answer
+    assert end.answer["metrics"]["params"] < 272_474
+    onnx = cluster.store.read(end.answer["artifacts"]["onnx"]["sha256"])
+    assert end.answer["metrics"]["model_bytes"] == len(onnx)
+
+
+def test_a_wrong_order_is_a_failure_with_its_reason(cluster: Cluster) -> None:
+    cluster.compute.submit("lse_wrong", "train", {**TRAIN, "model": "resnet21"})
+    end = cluster.ends.get(timeout=60)
+    assert end.kind == "returned"
+    assert end.answer["failure"]["stage"] == "train"
+    assert "resnet21" in end.answer["failure"]["reason"]
+
+
+def test_a_cancelled_training_ends_within_seconds(cluster: Cluster) -> None:
+    cluster.compute.submit("lse_cancel", "train", LONG)
+    time.sleep(2.0)
+    begun = time.monotonic()
+    cluster.compute.cancel("lse_cancel")
+    end = cluster.ends.get(timeout=60)
+    assert end.answer == {"is_cancelled": True}
+    assert time.monotonic() - begun < 5.0
+    cluster.compute.forget("lse_cancel")
+
+
+def test_a_killed_worker_is_reported_and_the_next_stage_runs(cluster: Cluster) -> None:
+    cluster.compute.submit("lse_killed", "train", LONG)
+    time.sleep(2.0)
+    cluster.worker().kill()
+    end = cluster.ends.get(timeout=60)
+    assert (end.attempt_id, end.kind) == ("lse_killed", "lost")
+    assert "KilledWorker" in end.reason
+    cluster.compute.submit("lse_next", "train", {**TRAIN, "model": "resnet21"})
+    assert cluster.ends.get(timeout=120).attempt_id == "lse_next"
+
+
+def test_a_training_runs_with_the_threads_that_were_asked_for(cluster: Cluster) -> None:
+    cluster.compute.open()
+    environment = cluster.worker().environ()
+    assert environment["OMP_NUM_THREADS"] == "1"
+    assert "MALLOC_TRIM_THRESHOLD_" not in environment
+
+
+_SERVE = (
+    "import os; from stillhouse_service.server import serve; "
+    "from stillhouse_service.settings import Settings; "
+    "serve(Settings.from_environment(os.environ))"
+)
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[..., tuple[psutil.Process, httpx.Client]]]:
+    """Start a server process; called again, on the same database and artifacts."""
+    begun: list[subprocess.Popen[bytes]] = []
+    clients: list[httpx.Client] = []
+
+    def start(compute: str, port: int) -> tuple[psutil.Process, httpx.Client]:
+        environment = {
+            **os.environ,
+            "STILLHOUSE_DATABASE_URL": f"sqlite:///{tmp_path}/stillhouse.db",
+            "STILLHOUSE_ARTIFACT_DIR": str(tmp_path / "artifacts"),
+            "STILLHOUSE_COMPUTE": compute,
+            "STILLHOUSE_PORT": str(port),
+            "STILLHOUSE_N_THREADS": "1",
+            "STILLHOUSE_RETRY_DELAY_S": "0",
+            "STILLHOUSE_LOCK_DIR": str(tmp_path / "lock"),
+        }
+        process = subprocess.Popen([sys.executable, "-c", _SERVE], env=environment)
+        begun.append(process)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        clients.append(client)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert client.get("/healthz").status_code == 200
+                return psutil.Process(process.pid), client
+            except httpx.TransportError:
+                assert process.poll() is None, "the server has ended"
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+    yield start
+    for client in clients:
+        client.close()
+    for process in begun:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def _until(is_so: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _attempts(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "stillhouse.db")) as database:
+        return [row[0] for row in database.execute("SELECT state FROM attempt ORDER BY number")]
+
+
+@pytest.mark.slow  # two servers and three Dask workers start, each importing torch
+def test_a_killed_server_leaves_no_process_and_its_training_is_taken_up_again(
+    spawn: Any, free_port: int, tmp_path: Path
+) -> None:
+    server, client = spawn("embedded", free_port)
+    wanted = {"model": "resnet20_cifar", "dataset": "digits", "recipe": {"epochs": 300}}
+    assert client.post("/v1/baselines", json=wanted).status_code == 201
+    _until(lambda: _attempts(tmp_path) == ["running"])
+    descendants = server.children(recursive=True)
+    assert descendants
+    server.kill()
+    server.wait(timeout=10)
+    _, alive = psutil.wait_procs(descendants, timeout=15)
+    assert not alive
+
+    server, client = spawn("embedded", free_port)
+    _until(lambda: _attempts(tmp_path) == ["released", "running"])
+    time.sleep(2.0)
+    max(server.children(recursive=True), key=lambda child: child.memory_info().rss).kill()
+    _until(lambda: _attempts(tmp_path) == ["released", "lost", "running"])
+
+    descendants = server.children(recursive=True)
+    server.send_signal(signal.SIGTERM)
+    _, alive = psutil.wait_procs([server, *descendants], timeout=30)
+    assert not alive
+
+
+def test_a_killed_server_that_starts_again_knows_everything(spawn: Any, free_port: int) -> None:
+    server, client = spawn("none", free_port)
+    wanted = {"model": "resnet20_cifar", "dataset": "digits"}
+    made = [client.post("/v1/baselines", json=wanted).json()["id"] for _ in range(3)]
+    server.kill()
+    server.wait(timeout=10)
+    _, client = spawn("none", free_port)
+    assert [row["id"] for row in client.get("/v1/baselines").json()["items"]] == made[::-1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

@@ -1,0 +1,145 @@
+"""The database's schema: ours on an empty file, refused on any other."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from stillhouse_service.database import downgrade, head_revision, open_engine, prepare, upgrade
+from stillhouse_service.errors import IllegalTransition, SchemaMismatch
+from stillhouse_service.ids import utc_now
+from stillhouse_service.store import Store
+from stillhouse_service.tables import Base, EventRow, WorkerRow
+
+
+def _url(folder: Path) -> str:
+    return f"sqlite:///{folder}/stillhouse.db"
+
+
+def test_an_empty_database_becomes_ours(tmp_path: Path) -> None:
+    engine = open_engine(_url(tmp_path))
+    assert prepare(engine) == head_revision()
+    assert set(Base.metadata.tables) <= set(inspect(engine).get_table_names())
+    assert prepare(engine) == head_revision()
+    engine.dispose()
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+    engine = open_engine(_url(tmp_path))
+    upgrade(engine)
+    with engine.connect() as connection:
+        found = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    assert found == []
+    engine.dispose()
+
+
+def test_the_migrations_can_be_undone(tmp_path: Path) -> None:
+    engine = open_engine(_url(tmp_path))
+    upgrade(engine)
+    downgrade(engine, "base")
+    assert set(inspect(engine).get_table_names()) == {"alembic_version"}
+    upgrade(engine)
+    assert set(Base.metadata.tables) <= set(inspect(engine).get_table_names())
+    engine.dispose()
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "stillhouse.db")) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    engine = open_engine(_url(tmp_path))
+    with pytest.raises(SchemaMismatch, match=r"not Stillhouse's \(recipes"):
+        prepare(engine)
+    assert inspect(engine).get_table_names() == ["recipes"]
+    engine.dispose()
+
+
+def test_a_database_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    engine = open_engine(_url(tmp_path))
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaMismatch, match="has schema revision 9999"):
+        prepare(engine)
+    engine.dispose()
+
+
+def test_writers_at_the_same_time_wait_for_one_another(tmp_path: Path) -> None:
+    # A transaction that reads first and writes later fails in SQLite when another wrote between.
+    engine = open_engine(_url(tmp_path))
+    prepare(engine)
+    store = Store(engine)
+    failures: list[BaseException] = []
+
+    def register(name: str) -> None:
+        try:
+            for i in range(10):
+                with store.begin() as work:
+                    assert work.devices.host_called(f"{name} {i}") is None
+                    work.devices.add(
+                        WorkerRow(
+                            id=f"wrk_{name}{i}",
+                            name=f"{name} {i}",
+                            version="1",
+                            created_at=work.now,
+                            last_seen_at=work.now,
+                        )
+                    )
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=register, args=(name,)) for name in "abcdef"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM worker")).scalar() == 60
+    engine.dispose()
+
+
+def test_a_reader_sees_one_moment_while_others_write(tmp_path: Path) -> None:
+    engine = open_engine(_url(tmp_path))
+    prepare(engine)
+    store = Store(engine)
+    with store.read() as view:
+        assert view.devices.kinds() == set()
+        with store.begin() as work:
+            work.devices.add(
+                WorkerRow(
+                    id="wrk_1", name="a", version="1", created_at=work.now, last_seen_at=work.now
+                )
+            )
+        assert view.devices.host_called("a") is None
+    with store.read() as view:
+        found = view.devices.host("wrk_1")
+    assert found.created_at.utcoffset() is not None
+    engine.dispose()
+
+
+def test_what_is_appended_to_the_log_cannot_be_changed(tmp_path: Path) -> None:
+    engine = open_engine(_url(tmp_path))
+    prepare(engine)
+    store = Store(engine)
+    row = EventRow(
+        at=utc_now(),
+        study_id=None,
+        subject="std_1",
+        kind="state",
+        who="me",
+        before=None,
+        after="checking",
+        reason=None,
+    )
+    with store.begin() as work:
+        work.log.add(row)
+    with pytest.raises(IllegalTransition, match="append-only"), store.begin() as work:
+        work.log.events_of("std_1")[0].reason = "rewritten"
+    with store.read() as view:
+        assert view.log.events_of("std_1")[0].reason is None
+    engine.dispose()

@@ -1,0 +1,337 @@
+"""The state machine, walked at random: reports late, doubled, lost and foreign."""
+
+import itertools
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from stillhouse_benchmark.protocol import Device, Failure, Result
+from stillhouse_service import attempts, leases, lives, outcomes, states
+from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.checks import check_study
+from stillhouse_service.database import open_engine, prepare
+from stillhouse_service.errors import IllegalTransition, LeaseLost
+from stillhouse_service.failures import COMPUTE_POLICIES, DEVICE_POLICIES
+from stillhouse_service.failures import Failure as StageFailure
+from stillhouse_service.schemas import BaselineIn, Budget, StudySpec
+from stillhouse_service.settings import Settings
+from stillhouse_service.states import (
+    AttemptState,
+    BaselineState,
+    StageState,
+    StudyState,
+    TrialState,
+    check_move,
+    is_final,
+)
+from stillhouse_service.steps import Steps
+from stillhouse_service.store import Store
+from stillhouse_service.tables import AttemptRow, EventRow, MeasurementRow, StageRow, TrialRow
+
+MOVES: dict[Any, Any] = {
+    BaselineState: states.BASELINE_MOVES,
+    StudyState: states.STUDY_MOVES,
+    TrialState: states.TRIAL_MOVES,
+    StageState: states.STAGE_MOVES,
+    AttemptState: states.ATTEMPT_MOVES,
+}
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_every_state_has_its_row_in_the_table(kind: Any) -> None:
+    assert set(MOVES[kind]) == set(kind)
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_every_state_but_the_first_can_be_reached(kind: Any) -> None:
+    first = next(iter(kind))
+    reached, frontier = {first}, [first]
+    while frontier:
+        for after in MOVES[kind][frontier.pop()]:
+            if after not in reached:
+                reached.add(after)
+                frontier.append(after)
+    assert reached == set(kind)
+
+
+@pytest.mark.parametrize("kind", MOVES)
+def test_exactly_the_listed_moves_are_allowed(kind: Any) -> None:
+    for before, after in itertools.product(kind, kind):
+        if after in MOVES[kind][before]:
+            check_move(before, after, "thing 1")
+        else:
+            with pytest.raises(IllegalTransition, match=f"thing 1 is {before}"):
+                check_move(before, after, "thing 1")
+
+
+TEMPLATE = """\
+version: 1
+pruners:
+  filters:
+    class: L1RankedStructureParameterPruner_AGP
+    group_type: Filters
+    initial_sparsity: 0.05
+    final_sparsity: !float {low: 0.1, high: 0.8}
+    weights: [layer1.0.conv1.weight]
+policies:
+  - pruner: {instance_name: filters}
+    starting_epoch: 0
+    ending_epoch: 3
+    frequency: 1
+"""
+N_TRIALS = 3
+MAX_ATTEMPTS = 3
+_numbers = itertools.count()
+
+
+class _World:
+    """One database for all walks; each walk has a study and a kind of device of its own."""
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="stillhouse-walk-"))
+        self.engine = open_engine(f"sqlite:///{folder}/walk.db")
+        prepare(self.engine)
+        self.now = datetime(2026, 11, 24, tzinfo=UTC)
+        self.store = Store(self.engine, lambda: self.now)
+        self.artifacts = ArtifactStore(folder / "artifacts")
+
+
+@pytest.fixture(scope="module")
+def world(result: Any) -> Any:
+    one = _World()
+    _Walk.world, _Walk.report = one, Result.from_json(result())
+    yield one
+    one.engine.dispose()
+
+
+class _Walk(RuleBasedStateMachine):
+    world: _World
+    report: Result
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = Settings(
+            max_attempts=MAX_ATTEMPTS, retry_delay_s=0.0, lease_s=10.0, n_failures_to_pause=2
+        )
+        self.store = self.world.store
+        self.kind = f"WALK{next(_numbers)}"
+        self.steps = Steps(self.store, self.settings)
+        self.given: list[tuple[str, str]] = []  # every device lease ever: id, token
+        self.computing: list[str] = []  # every compute attempt ever
+        self.study = ""
+        wanted = BaselineIn(model="resnet20_cifar", dataset="digits")
+        with self.store.begin() as work:
+            self.baseline = lives.create_baseline(work, wanted).id
+            known = [self._host(work, name) for name in ("a", "b")]
+            self.hosts = [(one.id, one.device_ids["D"]) for one in known]
+        self.begin_compute()
+        self.end_compute(0, "succeed", "internal")
+        spec = StudySpec(
+            name="walk",
+            baseline=self.baseline,
+            device=self.kind,
+            template=TEMPLATE,
+            training="epochs: 4\n",
+            budget=Budget(trials=N_TRIALS),
+            parallel=2,
+            constraints=["top1_drop <= 0.02"],
+        )
+        self.study = lives.create_study(self.store, spec)
+
+    def _host(self, work: Any, name: str) -> Any:
+        device = Device("D", self.kind, "A device", "openvino", "2026.0.0", ("f32",), 21, name)
+        return leases.register(work, f"{self.kind}-{name}", "0.1.0", [device], self.settings)
+
+    def _compute_stages(self, view: Any) -> list[str]:
+        waiting = view.stages.waiting("compute", self.world.now, 10_000)
+        return [
+            stage.id
+            for stage in waiting
+            if stage.baseline_id == self.baseline or stage.study_id == self.study
+        ]
+
+    @rule()
+    def advance(self) -> None:
+        self.steps.advance(self.study)
+
+    @rule()
+    def begin_compute(self) -> None:
+        with self.store.read() as view:
+            waiting = self._compute_stages(view)
+        if waiting:
+            with self.store.begin() as work:
+                stage = work.stages.stage(waiting[0])
+                self.computing.append(attempts.start(work, stage, "compute", None).id)
+
+    @precondition(lambda self: self.computing)
+    @rule(
+        i=st.integers(0, 100),
+        how=st.sampled_from(["succeed", "fail", "lose", "release"]),
+        failure_class=st.sampled_from([*COMPUTE_POLICIES, "diverged"]),
+    )
+    def end_compute(self, i: int, how: str, failure_class: str) -> None:
+        attempt_id = self.computing[-1 - i % len(self.computing)]
+        try:
+            with self.store.begin() as work:
+                attempt = work.stages.attempt(attempt_id)
+                if how == "fail":
+                    failure = StageFailure("compress", failure_class, "it was so")
+                    attempts.fail(work, attempt, failure, self.settings)
+                elif how == "lose":
+                    attempts.lose(work, attempt, "it was so", self.settings)
+                elif how == "release":
+                    attempts.release(work, attempt, "it was so")
+                else:
+                    stage = attempts.succeed(work, attempt)
+                    take = outcomes.trained if stage.kind == "train" else outcomes.compressed
+                    take(work, stage, self._made(stage))
+        except LeaseLost:
+            pass  # refused: nothing may have changed, which the invariants check
+
+    def _made(self, stage: StageRow) -> dict[str, Any]:
+        names = ("weights", "onnx", "probe_inputs", "probe_outputs", "data_validation", "data_test")
+        file = self.world.artifacts.put(stage.id.encode())
+        stored = {"sha256": file.sha256, "n_bytes": file.n_bytes, "media_type": "text/plain"}
+        metrics = {"validation_top1": 0.98, "params": 1, "macs": 1, "onnx_bytes": 1}
+        return {"artifacts": dict.fromkeys(names, stored), "metrics": metrics, "details": {}}
+
+    @rule(host=st.integers(0, 1))
+    def ask(self, host: int) -> None:
+        with self.store.begin() as work:
+            leases.ask(work, *self.hosts[host], self.settings)
+            lease = leases.claim(work, *self.hosts[host], self.settings)
+        if lease is not None:
+            self.given.append((lease.id, lease.token))
+
+    @precondition(lambda self: self.given)
+    @rule(
+        i=st.integers(0, 100),
+        how=st.sampled_from(["result", "result", "heartbeat", "failure", "release"]),
+        failure_class=st.sampled_from([*DEVICE_POLICIES]),
+        is_foreign=st.integers(0, 9).map(lambda n: n == 0),
+    )
+    def tell(self, i: int, how: str, failure_class: str, is_foreign: bool) -> None:
+        lease_id, token = self.given[-1 - i % len(self.given)]
+        token = "guessed" if is_foreign else token
+        try:
+            with self.store.begin() as work:
+                match how:
+                    case "result":
+                        leases.result(work, lease_id, token, self.report)
+                    case "heartbeat":
+                        leases.heartbeat(work, lease_id, token, {}, self.settings)
+                    case "failure":
+                        failure = Failure(failure_class, "compile", "it was so")
+                        leases.failure(work, lease_id, token, failure, self.settings)
+                    case "release":
+                        leases.release(work, lease_id, token)
+        except LeaseLost:
+            pass
+
+    @rule(seconds=st.sampled_from([1, 6, 11]))
+    def wait(self, seconds: int) -> None:
+        self.world.now += timedelta(seconds=seconds)
+        with self.store.begin() as work:
+            leases.expire(work, self.settings)
+
+    @rule(what=st.sampled_from([lives.pause_study, lives.resume_study, lives.resume_study]))
+    def decide(self, what: Any) -> None:
+        try:
+            with self.store.begin() as work:
+                what(work, self.study)
+        except IllegalTransition:
+            pass  # a user may ask for what cannot be
+
+    @rule(is_meant=st.integers(0, 7).map(lambda n: n == 0))
+    def cancel(self, is_meant: bool) -> None:
+        if is_meant:
+            self.decide(lives.cancel_study)
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        with Session(self.world.engine) as session:
+            trials = list(session.scalars(select(TrialRow).where(TrialRow.study_id == self.study)))
+            stages = list(session.scalars(select(StageRow).where(StageRow.study_id == self.study)))
+            measured = list(
+                session.scalars(select(MeasurementRow).where(MeasurementRow.study_id == self.study))
+            )
+            study = self.store_read_study()
+            assert sorted(t.number for t in trials) == list(range(len(trials)))
+            assert len(trials) <= N_TRIALS
+            for stage in stages:
+                tried = list(
+                    session.scalars(select(AttemptRow).where(AttemptRow.stage_id == stage.id))
+                )
+                n_running = sum(a.state == AttemptState.RUNNING for a in tried)
+                n_succeeded = sum(a.state == AttemptState.SUCCEEDED for a in tried)
+                assert n_succeeded == (stage.state == StageState.DONE)
+                assert n_running == (stage.state == StageState.RUNNING)
+                assert stage.n_spent <= MAX_ATTEMPTS
+                n_rows = sum(m.stage_id == stage.id for m in measured)
+                assert n_rows == (stage.lane == "device" and stage.state == StageState.DONE)
+            for trial in trials:
+                own = [s for s in stages if s.trial_id == trial.id and s.kind != "final"]
+                if is_final(trial.state):
+                    assert all(is_final(s.state) for s in own)
+                else:
+                    assert sum(not is_final(s.state) for s in own) == 1
+                assert (trial.is_feasible is not None) == (trial.state == TrialState.COMPLETE)
+            if study.state in (StudyState.CANCELLED, StudyState.FINISHED):
+                assert all(is_final(s.state) for s in stages)
+            events = session.scalars(
+                select(EventRow)
+                .where(EventRow.study_id == self.study, EventRow.kind != "incumbent")
+                .order_by(EventRow.id)
+            )
+            last: dict[str, str | None] = {}
+            for event in events:
+                assert event.before == last.get(event.subject), "the log has a gap"
+                last[event.subject] = event.after
+            for row in [study, *trials, *stages]:
+                assert last[row.id] == row.state
+
+    def store_read_study(self) -> Any:
+        with self.store.read() as view:
+            return view.studies.named(self.study)
+
+
+def _walk(n_walks: int, n_steps: int) -> None:
+    chosen = settings(
+        max_examples=n_walks,
+        stateful_step_count=n_steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(_Walk, settings=chosen)
+
+
+def test_reports_in_any_order_lose_and_double_nothing(world: Any) -> None:
+    _walk(n_walks=10, n_steps=25)
+
+
+@pytest.mark.slow  # some minutes: every step is a transaction that is synced to disk
+def test_reports_in_any_order_lose_and_double_nothing_on_long_walks(world: Any) -> None:
+    _walk(n_walks=150, n_steps=60)
+
+
+def test_a_study_that_cannot_work_names_all_its_problems(world: Any) -> None:
+    spec = StudySpec(
+        name="x", baseline="bsl_0", device="X", template="a: 1", budget=Budget(trials=1)
+    )
+    with pytest.raises(Exception, match="baseline: no baseline") as refused:
+        check_study(spec, None, set())
+    assert "device: no device 'X'" in str(refused.value)
