@@ -2,8 +2,10 @@
 
 import copy
 import csv
+import importlib.metadata
 import io
 import json
+import platform
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +14,12 @@ from typing import Any
 import plotly.graph_objects as go  # type: ignore[import-untyped]  # plotly ships no types
 import pytest
 
-from stillhouse_service.report import Facts, importance_csv, render_html
+from stillhouse_service.report import (
+    Facts,
+    describe_environment,
+    importance_csv,
+    render_html,
+)
 
 DATA = Path(__file__).parent / "data"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -303,3 +310,10 @@ def test_seeds_versions_and_device_stand_in_the_page(case: Case) -> None:
     text = case.page().text
     for said in ("torch 2.13.0", "3.11.9", "openvino", "2026.4.1", "Intel(R) Xeon(R)", "seed 0"):
         assert said in text
+
+
+def test_the_servers_own_environment_can_stand_in_a_page(case: Case) -> None:
+    case.environment = describe_environment()
+    text = case.page().text
+    assert f"torch {importlib.metadata.version('torch')}" in text
+    assert platform.python_version() in text

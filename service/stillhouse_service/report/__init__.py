@@ -1,10 +1,12 @@
 """Reports: what a study found, as a page, as tables, as sentences.
 
-Depends on: jinja2, plotly. Everything here is a pure function of the API's JSON.
+Depends on: jinja2, plotly. Everything but `describe_environment` is a pure function of
+the API's JSON.
 """
 
+from stillhouse_service.report.environment import describe_environment
 from stillhouse_service.report.facts import Facts
 from stillhouse_service.report.importance_csv import importance_csv
 from stillhouse_service.report.page import render_html
 
-__all__ = ["Facts", "importance_csv", "render_html"]
+__all__ = ["Facts", "describe_environment", "importance_csv", "render_html"]
