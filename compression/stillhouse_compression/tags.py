@@ -177,7 +177,9 @@ class TagReader:
         elif isinstance(value, str) and not (value.isprintable() and len(value) <= MAX_NAME):
             self._findings.add(place, f"a text choice is printable and at most {MAX_NAME} long")
         elif value in before:
-            self._findings.add(place, f"{value!r} stands twice among the choices")
+            twin = next(other for other in before if other == value)
+            same = "stands twice" if repr(twin) == repr(value) else f"cannot be told from {twin!r}"
+            self._findings.add(place, f"{value!r} {same} among the choices")
 
     def _number(
         self, kind: Literal["float", "int"], arguments: Entries, key: str, path: str

@@ -105,6 +105,6 @@ def _at_template(problem: Problem, rendered: Rendered, branch: str) -> Problem:
         place = rendered.origins.get(path)
     rest = problem.path[len(path) :]
     if place is None or not path:
-        return Problem(problem.path or "template", f"{problem.message}{branch}")
+        return Problem(problem.path, f"{problem.message}{branch}")
     where = f" (line {place.line}, column {place.column})"
     return Problem(f"{place.path}{rest}", f"{problem.message}{branch}{where}")

@@ -15,7 +15,13 @@ MAX_PROBLEMS = 100  # nobody reads more, and hostile text would make thousands
 
 @dataclass(frozen=True)
 class Place:
-    """Where something stands in the text; ``line`` and ``column`` count from 1."""
+    """Where something stands in the text.
+
+    Attributes:
+        path: YAML path; empty for the template as a whole.
+        line: From 1.
+        column: From 1.
+    """
 
     path: str
     line: int
@@ -44,9 +50,7 @@ class Findings:
     def add(self, place: Place, message: str) -> None:
         """Note a problem at a place of the text; the same one twice counts once."""
         self.n_found += 1
-        problem = Problem(
-            place.path or "template", f"{message} (line {place.line}, column {place.column})"
-        )
+        problem = Problem(place.path, f"{message} (line {place.line}, column {place.column})")
         if problem not in self.problems and len(self.problems) < MAX_PROBLEMS:
             self.problems.append(problem)
 

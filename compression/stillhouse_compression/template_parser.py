@@ -40,11 +40,11 @@ def read(template_yaml: str, training_yaml: str) -> Reading:
         TemplateErrors: With every problem at its YAML path, line and column.
     """
     findings = Findings()
-    schedule = _document(template_yaml, "template", findings)
+    schedule = _document(template_yaml, "", findings)
     training = _document(training_yaml, "training", findings)
     if schedule is None:
         if not findings.problems:
-            findings.add(Place("template", 1, 1), "is empty; a schedule needs 'policies'")
+            findings.add(Place("", 1, 1), "is empty; a schedule needs 'policies'")
         findings.raise_if_any()
     # Three times: `when` may name a choice that stands further down, and which instances hang on
     # a policy that may be off is known only when all conditions are.
@@ -70,17 +70,17 @@ def read(template_yaml: str, training_yaml: str) -> Reading:
     return Reading(texts.schedule, texts.training, space, targets)
 
 
-def _document(text: str, what: str, findings: Findings) -> yaml.MappingNode | None:
+def _document(text: str, path: str, findings: Findings) -> yaml.MappingNode | None:
     """Compose a document; None where it is empty or, with the problem noted, no mapping."""
     try:
         node = compose(text)
     except YamlError as error:
-        findings.add(Place(what, error.line or 1, error.column or 1), str(error))
+        findings.add(Place(path, error.line or 1, error.column or 1), str(error))
         return None
     if node is None or node.tag == "tag:yaml.org,2002:null":
         return None
     if not isinstance(node, yaml.MappingNode) or node.tag != _MAP:
-        findings.add(place_of(node, what), "must be a mapping, without a tag of its own")
+        findings.add(place_of(node, path), "must be a mapping, without a tag of its own")
         return None
     return node
 
@@ -96,14 +96,14 @@ class _Texts:
     ) -> None:
         self.reader = reader
         self.forbid_at = (1, 1)
-        self.schedule = self._tree(schedule, "template", "")
-        self.training = self._tree(training, "training", "training")
+        self.schedule = self._tree(schedule, "")
+        self.training = self._tree(training, "training")
 
-    def _tree(self, node: yaml.MappingNode | None, what: str, prefix: str) -> Block:
+    def _tree(self, node: yaml.MappingNode | None, prefix: str) -> Block:
         if node is None:
-            return Block((), Place(what, 1, 1))
+            return Block((), Place(prefix, 1, 1))
         entries = dict(self.reader.entries(node, prefix))
-        if what == "template":
+        if not prefix:
             if "forbid" in entries:
                 place = place_of(entries.pop("forbid")[0], "forbid")
                 self.forbid_at = (place.line, place.column)

@@ -125,7 +125,7 @@ class TemplateReader:
             return None
         if self._n_nodes > MAX_NODES:
             self.findings.add(
-                Place("template", place.line, place.column),
+                Place("", place.line, place.column),
                 f"more than {MAX_NODES} nodes once aliases are written out",
             )
             return None
@@ -343,7 +343,7 @@ class TemplateReader:
             return name
         if len(self.parameters) >= MAX_PARAMETERS:
             self.findings.add(
-                Place("template", place.line, place.column),
+                Place("", place.line, place.column),
                 f"more than {MAX_PARAMETERS} parameters",
             )
             return name

@@ -35,7 +35,7 @@ def problems_of(template: str, training: str = "") -> list[tuple[str, str]]:
         ("!choice [a]", "a", "at least two"),
         ("!choice []", "a", "at least two"),
         ("!choice [a, b, a]", "a[2]", "twice"),
-        ("!choice [1, true]", "a[1]", "twice"),
+        ("!choice [1, true]", "a[1]", "True cannot be told from 1"),
         ("!choice [[1], 2]", "a[0]", "plain value"),
         ("!choice {choices: [a, b], default: c}", "a.default", "one of 'a', 'b'"),
         ("!choice {u: 1, v: 2, default: w}", "a.default", "one of 'u', 'v'"),
