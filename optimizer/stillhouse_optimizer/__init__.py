@@ -6,6 +6,7 @@ or HTTP: plain data in, plain data out.
 
 from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
 from stillhouse_optimizer.feasibility import is_feasible
+from stillhouse_optimizer.importance import Importance, importance, importances
 from stillhouse_optimizer.inputs import per_config
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import (
@@ -21,6 +22,7 @@ from stillhouse_optimizer.spec import (
 __all__ = [
     "Config",
     "Constraint",
+    "Importance",
     "Observation",
     "OptimizerError",
     "Parameter",
@@ -28,6 +30,8 @@ __all__ = [
     "ProblemError",
     "Proposal",
     "SpaceExhausted",
+    "importance",
+    "importances",
     "is_feasible",
     "is_maximised",
     "per_config",

@@ -59,7 +59,6 @@ class Space:
             ]
             for p in problem.parameters
         ]
-        self._order = self._parents_first()
         self._clauses = [
             [
                 (self._column[name], self._codes_of(self._column[name], values))
@@ -67,6 +66,7 @@ class Space:
             ]
             for clause in problem.forbidden
         ]
+        self._order = self._parents_first()
         self.listed = self._list()
 
     # -- legality ------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Space:
         config: dict[str, Value] = {}
         for j, parameter in enumerate(self.parameters):
             if not math.isnan(row[j]):
-                config[parameter.name] = self._value_of(j, float(row[j]))
+                config[parameter.name] = self.value_of(j, float(row[j]))
         return config
 
     def code_of(self, j: int, value: Value) -> float:
@@ -240,7 +240,8 @@ class Space:
         values = (parameter.value_at(k) for k in range(int(self.n_levels[j])))
         return [value for value in values if isinstance(value, float | int)]
 
-    def _value_of(self, j: int, code: float) -> Value:
+    def value_of(self, j: int, code: float) -> Value:
+        """The value that a code of the ``j``-th parameter stands for, as a plain scalar."""
         parameter = self.parameters[j]
         codes = self.codes[j]
         if codes is not None:
@@ -253,17 +254,27 @@ class Space:
     # -- order and enumeration -----------------------------------------------------------------
 
     def _parents_first(self) -> list[int]:
+        """Columns after their parents; those that decide a clause as early as possible.
+
+        So the walk through legal rows meets a contradiction before it has chosen the rest.
+        """
+        parents = [{parent for parent, _ in conditions} for conditions in self._conditions]
+        decisive = {j for clause in self._clauses for j, _ in clause}
+        grown = -1
+        while len(decisive) != grown:
+            grown = len(decisive)
+            decisive |= {parent for j in decisive for parent in parents[j]}
         order: list[int] = []
-        waiting = list(range(len(self.names)))
+        waiting = sorted(range(len(self.names)), key=lambda j: j not in decisive)
         while waiting:
-            ready = [
-                j for j in waiting if all(parent in order for parent, _ in self._conditions[j])
-            ]
+            ready = [j for j in waiting if parents[j] <= set(order)]
             if not ready:
-                circle = ", ".join(self.names[j] for j in waiting)
+                circle = ", ".join(self.names[j] for j in sorted(waiting))
                 raise ProblemError("parameters", f"conditions form a circle among {circle}")
-            order += ready
-            waiting = [j for j in waiting if j not in ready]
+            # Deeper decisive ones go before anything that decides nothing.
+            first = [j for j in ready if j in decisive] or ready
+            order += first
+            waiting = [j for j in waiting if j not in first]
         return order
 
     def _list(self) -> Rows | None:
@@ -336,6 +347,8 @@ class Space:
             if row is None or len(rows) == n:
                 break
             rows.append(row)
+        if not rows:
+            raise ProblemError("forbidden", "found no config that the clauses allow")
         return np.array(rows).reshape(-1, len(self.names))
 
     def _fill(self, rows: Rows, unit: NDArray[np.float64]) -> Rows:
