@@ -41,16 +41,13 @@ def print_result(
         if note:
             console.print(note)
     for metric, found in importance["metrics"].items():
+        verdict = wording.verdict(found["verdict"]).lower()
         console.print()
-        console.print(f"What mattered for {wording.label(metric)}", style="bold")
+        console.print(f"What mattered for {wording.label(metric)}: {verdict}", style="bold")
         console.print(sentences.importance_note(found))
         for rank, entry in enumerate(ranked(found)[:_N_TOP], start=1):
-            advice = entry.get("recommendation")
-            console.print(
-                f"  {rank}. {entry['name']}: {100 * entry['importance']:.0f} % of the variance; "
-                + wording.direction(metric, entry)
-                + (f"; {advice}" if advice else "")
-            )
+            what_to_do = entry.get("recommendation") or wording.direction(entry)
+            console.print(f"  {rank}. {entry['name']}, {wording.share(entry)}: {what_to_do}")
     console.print()
     for path in files.values():
         console.print(f"  {path}", soft_wrap=True)

@@ -183,11 +183,23 @@ def test_no_ranking_is_shown_where_the_forest_does_not_fit(case: Case) -> None:
         "r2_oob": 0.05,
     }
     page = case.page()
-    assert "18 trials say too little (out-of-bag R² 0.05). No ranking is shown." in page.text
+    assert "18 trials say too little. No ranking is shown." in page.text
     assert not [name for name in page.plots if "latency_ratio" in name]
     rows = list(csv.DictReader(io.StringIO(importance_csv(case.importance))))
     assert [r["parameter"] for r in rows if r["metric"] == "latency_ratio"] == [""]
     assert len([r for r in rows if r["metric"] == "top1_drop"]) == 7
+
+
+def test_shares_come_with_their_intervals_and_the_strongest_interaction(case: Case) -> None:
+    page = case.page()
+    assert "46 % (32 to 62) falls" in page.text
+    assert (
+        "only together: pruners.stage1.final_sparsity and pruners.stage2.final_sparsity (3 %)."
+        in page.text
+    )
+    (bars,) = page.plots["importance-latency_ratio"]["data"]
+    assert bars["y"][-1] == "pruners.stage1.final_sparsity"
+    assert bars["error_x"]["arrayminus"][-1] == pytest.approx(0.46 - 0.322)
 
 
 def test_importance_as_csv_is_ranked_and_says_how_far_to_trust_it(case: Case) -> None:
@@ -200,8 +212,11 @@ def test_importance_as_csv_is_ranked_and_says_how_far_to_trust_it(case: Case) ->
         "rank": "1",
         "parameter": "pruners.stage1.final_sparsity",
         "importance": "0.46",
+        "importance_low": "0.322",
+        "importance_high": "0.621",
         "direction": "down",
-        "recommendation": "up to 0.62",
+        "recommendation": "latency_ratio falls as it rises; the best 5 trials within "
+        "top1_drop <= 0.02 use 0.41 to 0.62.",
     }
 
 

@@ -51,16 +51,17 @@ def importance(
     else:
         console = Console(highlight=False, markup=False)
         for metric, of_metric in found.metrics.items():
-            console.print(f"\n{wording.label(metric)}", style="bold")
+            verdict = wording.verdict(of_metric["verdict"])
+            console.print(f"\n{wording.label(metric)}: {verdict.lower()}", style="bold")
             console.print(importance_note(of_metric))
             rows = ranked(of_metric)
             if rows:
-                table = Table("parameter", "share", "direction", "recommendation", box=None)
+                table = Table("parameter", "share", "as it rises", "what to do", box=None)
                 for entry in rows:
                     table.add_row(
                         entry["name"],
-                        f"{100 * entry['importance']:.0f} %",
-                        wording.direction(metric, entry),
+                        wording.share(entry),
+                        wording.direction(entry),
                         str(entry.get("recommendation") or ""),
                     )
                 console.print(table)

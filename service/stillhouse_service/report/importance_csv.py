@@ -18,6 +18,15 @@ COLUMNS = (
     "rank",
     "parameter",
     "importance",
+    "importance_low",
+    "importance_high",
+    "direction",
+    "recommendation",
+)
+_OF_PARAMETER = (
+    "importance",
+    "importance_low",
+    "importance_high",
     "direction",
     "recommendation",
 )
@@ -48,9 +57,7 @@ def importance_csv(importance: Mapping[str, Any]) -> str:
                 | {
                     "rank": rank,
                     "parameter": parameter["name"],
-                    "importance": parameter["importance"],
-                    "direction": parameter.get("direction"),
-                    "recommendation": parameter.get("recommendation"),
+                    **{name: parameter.get(name) for name in _OF_PARAMETER},
                 }
             )
     return out.getvalue()

@@ -32,6 +32,7 @@ def importance_bars(of_metric: Json) -> Figure | None:
                 "y": [p["name"] for p in parameters],
                 "marker": {"color": ACCENT},
                 "hovertemplate": "%{y}<br>%{x:.1%} of the variance<extra></extra>",
+                **_interval(parameters),
             }
         ],
         "layout": {
@@ -44,6 +45,23 @@ def importance_bars(of_metric: Json) -> Figure | None:
             "showlegend": False,
             "height": 90 + 34 * len(parameters),
         },
+    }
+
+
+def _interval(parameters: Sequence[Json]) -> Figure:
+    """Draw the shares' intervals, where the analysis has them."""
+    if not all("importance_low" in p and "importance_high" in p for p in parameters):
+        return {}
+    return {
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [p["importance_high"] - p["importance"] for p in parameters],
+            "arrayminus": [p["importance"] - p["importance_low"] for p in parameters],
+            "color": MUTED,
+            "thickness": 1.5,
+            "width": 4,
+        }
     }
 
 

@@ -79,9 +79,10 @@ def render_html(
                 "metric": metric,
                 "label": wording.label(metric),
                 "verdict": of_metric["verdict"],
-                "verdict_text": wording.verdict(of_metric["verdict"]),
+                "verdict_text": tables.verdict_badge(of_metric),
+                "interactions": sentences.interaction_note(of_metric),
                 "note": sentences.importance_note(of_metric),
-                "rows": tables.importance_rows(metric, of_metric),
+                "rows": tables.importance_rows(of_metric),
                 "bars": plot(f"importance-{metric}", importance_figures.importance_bars(of_metric)),
                 "curves": [
                     plot(f"curve-{metric}-{i}", figure)

@@ -13,6 +13,8 @@ from stillhouse_service.report.facts import Facts
 
 Json = Mapping[str, Any]
 
+_MIN_PAIR, _N_PAIRS = 0.02, 3
+
 
 def outcome(facts: Facts) -> list[str]:
     """Say how the study ended, the most important sentence first."""
@@ -64,14 +66,25 @@ def noise_note(facts: Facts) -> str:
 
 def importance_note(of_metric: Json) -> str:
     """Say how far the importance of a metric's parameters may be believed."""
-    explanation = str(of_metric.get("explanation") or "").strip().rstrip(".")
-    r2 = of_metric.get("r2_oob")
-    fit = "" if r2 is None else f" (out-of-bag R² {r2:.2f})"
-    said = explanation or wording.verdict(str(of_metric["verdict"]))
-    said = f"{said[0].upper()}{said[1:]}{fit}."
+    said = str(of_metric.get("explanation") or wording.verdict(str(of_metric["verdict"])))
+    said = f"{said[0].upper()}{said[1:].rstrip('.')}."
     if of_metric["verdict"] == "not_enough":
         said += " No ranking is shown."
     return said
+
+
+def interaction_note(of_metric: Json) -> str:
+    """Name the strongest interactions; empty where none explains anything worth naming."""
+    if of_metric["verdict"] == "not_enough":
+        return ""
+    strong = [p for p in of_metric.get("pairs") or () if p["importance"] >= _MIN_PAIR]
+    if not strong:
+        return ""
+    pairs = [
+        f"{' and '.join(pair['names'])} ({100 * pair['importance']:.0f} %)"
+        for pair in strong[:_N_PAIRS]
+    ]
+    return f"What two parameters do only together: {'; '.join(pairs)}."
 
 
 def _winner(facts: Facts, winner: Json) -> list[str]:

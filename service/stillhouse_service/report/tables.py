@@ -68,13 +68,20 @@ def comparison_cells(row: Row) -> dict[str, str]:
     }
 
 
-def importance_rows(metric: str, of_metric: Json) -> list[dict[str, str]]:
+def verdict_badge(of_metric: Json) -> str:
+    """Name the verdict and the fit that it stands on."""
+    fit = of_metric.get("r2_oob")
+    text = wording.verdict(of_metric["verdict"])
+    return text if fit is None else f"{text} · R² {fit:.2f}"
+
+
+def importance_rows(of_metric: Json) -> list[dict[str, str]]:
     """Each parameter's share and direction, most important first."""
     return [
         {
             "name": entry["name"],
-            "share": f"{100 * entry['importance']:.0f} %",
-            "direction": wording.direction(metric, entry),
+            "share": wording.share(entry),
+            "direction": wording.direction(entry),
             "recommendation": str(entry.get("recommendation") or ""),
         }
         for entry in ranked(of_metric)

@@ -102,18 +102,25 @@ def verdict(name: str) -> str:
     return _VERDICTS.get(name, name)
 
 
-def direction(metric: str, parameter: Mapping[str, Any]) -> str:
-    """Say what turning a parameter does to a metric.
+def direction(parameter: Mapping[str, Any]) -> str:
+    """Say where a metric goes as a parameter rises.
 
     Args:
-        metric: The one the curve is of.
         parameter: An entry of an importance's `parameters`.
     """
-    what = label(metric).lower() if not metric.startswith("top") else label(metric)
     return {
-        "up": f"higher values raise {what}",
-        "down": f"higher values lower {what}",
-        "peaked": f"{what} is highest in between",
-        "valley": f"{what} is lowest in between",
+        "up": "rises",
+        "down": "falls",
+        "peaked": "highest inside",
+        "valley": "lowest inside",
         "none": "no trend",
-    }.get(str(parameter.get("direction")), str(parameter.get("direction", NOTHING)))
+    }.get(str(parameter.get("direction")), NOTHING)
+
+
+def share(parameter: Mapping[str, Any]) -> str:
+    """Write a parameter's share of the variance, with its interval where it has one."""
+    text = f"{100 * parameter['importance']:.0f} %"
+    low, high = parameter.get("importance_low"), parameter.get("importance_high")
+    if low is None or high is None:
+        return text
+    return f"{text} ({100 * low:.0f} to {100 * high:.0f})"
