@@ -13,13 +13,14 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
+from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.bell import Bell
 from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.problem_documents import install_handlers
-from stillhouse_service.routes import baselines, devices, server, studies, trials
+from stillhouse_service.routes import analyses, baselines, devices, server, studies, trials
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
 
@@ -78,11 +79,12 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.settings = settings
     app.state.store = store
     app.state.artifacts = artifacts
+    app.state.analyses = Analyses(store)
     app.state.schema_revision = revision
     app.state.jobs_bell = jobs_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
-    for part in (server, baselines, studies, trials, devices):
+    for part in (server, baselines, studies, trials, analyses, devices):
         app.include_router(part.router)
     app.include_router(devices.host_router)
     return app

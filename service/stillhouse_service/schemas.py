@@ -295,8 +295,33 @@ class TrialDetail(Trial):
     sparsity: list[dict[str, Any]] = Field(description="of each layer, from compression")
     schedule: dict[str, Any] | None = Field(description="the plain schedule that was run")
     training: dict[str, Any] | None = Field(description="the plain fine-tuning settings")
+    history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
+    thinning: list[dict[str, Any]] = Field(description="what was cut out, from compression")
+    warnings: list[str]
     events: list[Event]
     measurements: list[Measurement]
+
+
+class MetricImportance(_Out):
+    """Which parameters explain one metric."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    r2_oob: float | None = Field(description="fit of the forest on trials it has not seen")
+    verdict: Literal["enough", "care", "not_enough"]
+    explanation: str
+    parameters: list[dict[str, Any]] = Field(
+        description="most important first: `name`, `importance` (share of variance, 0..1), "
+        "`direction`, `recommendation`, `curve`; empty when the verdict is `not_enough`"
+    )
+
+
+class Importance(_Out):
+    """Which parameters mattered, metric by metric."""
+
+    study_id: str
+    n_trials: int
+    metrics: dict[str, MetricImportance]
 
 
 class DeviceInfo(_Out):

@@ -87,7 +87,7 @@ class Steps:
                 search=study.problem,
                 n_trials=n_trials,
                 n_open=len(running),
-                history=[_observed(trial) for trial in told],
+                history=[observed(trial) for trial in told],
                 pending=[trial.config for trial in running],
             )
 
@@ -178,7 +178,7 @@ class Steps:
         return f"{_NO_WORKER}{device} since {seen:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _observed(trial: TrialRow) -> Observation:
+def observed(trial: TrialRow) -> Observation:
     """Show a told trial to the optimizer."""
     status = cast(Literal["complete", "failed", "unsupported"], trial.state.value)
     metrics = trial.metrics if trial.state == TrialState.COMPLETE else None

@@ -76,6 +76,9 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             "sparsity": row.details.get("sparsity", []),
             "schedule": row.details.get("schedule"),
             "training": row.details.get("training"),
+            "history": row.details.get("history", []),
+            "thinning": row.details.get("thinning", []),
+            "warnings": row.details.get("warnings", []),
             "events": [event(one) for one in work.log.events_of(row.id)],
             "measurements": [measurement(one) for one in measured],
         }

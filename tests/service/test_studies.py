@@ -237,3 +237,32 @@ def test_what_a_trial_ran_can_be_fetched(server: Any, connect: Any) -> None:
     for name in ("schedule", "onnx", "weights"):
         content = server.http.get(f"/v1/artifacts/{trial['artifacts'][name]}").content
         assert hashlib.sha256(content).hexdigest() == trial["artifacts"][name]
+
+
+def test_a_study_tells_what_mattered_as_json_csv_and_page(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 20})
+    _drive(server, connect(server), study)
+    found = server.get(f"/v1/studies/{study}/importance")
+    assert found["n_trials"] == 20
+    assert set(found["metrics"]) == {"latency_ratio", "top1_drop"}
+    # By construction the ratio depends on the sparsity alone, and falls with it.
+    of_ratio = found["metrics"]["latency_ratio"]
+    assert of_ratio["verdict"] in ("enough", "care")
+    first = of_ratio["parameters"][0]
+    assert first["name"] == "pruners.filters.final_sparsity"
+    assert first["direction"] == "down"
+    table = server.http.get(f"/v1/studies/{study}/importance?format=csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert "pruners.filters.final_sparsity" in table.text
+    page = server.http.get(f"/v1/studies/{study}/report")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert "pruners.filters.final_sparsity" in page.text
+
+
+def test_a_study_without_trials_ranks_nothing_and_has_a_report(server: Any) -> None:
+    study = server.study()
+    found = server.get(f"/v1/studies/{study}/importance")
+    assert {one["verdict"] for one in found["metrics"].values()} == {"not_enough"}
+    assert server.http.get(f"/v1/studies/{study}/report").status_code == 200
+    assert server.http.get("/v1/studies/std_none/report").status_code == 404
