@@ -85,6 +85,12 @@ def marginals(metric: str, of_metric: Json, parameters: Sequence[Json]) -> list[
     return [_marginal(metric, entry, known.get(entry["name"], {}), scale) for entry in entries]
 
 
+def _log_axis(x: Sequence[float]) -> Figure:
+    """Ticks at both ends and in the middle: Plotly's own are bare digits within a decade."""
+    ticks = [x[0], math.sqrt(x[0] * x[-1]), x[-1]]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
+
+
 def _spread(curve: Json) -> list[float]:
     return list(curve.get("sd") or [0.0] * len(curve["x"]))
 
@@ -96,7 +102,7 @@ def _marginal(metric: str, entry: Json, parameter: Json, scale: Sequence[float])
     layout: Figure = {
         "title": title,
         "yaxis": {"title": {"text": wording.label(metric)}, "range": list(scale)},
-        "xaxis": {"type": "log"} if parameter.get("log") else {},
+        "xaxis": _log_axis(x) if parameter.get("log") else {},
         "showlegend": False,
         "height": 260,
         "margin": {"t": 44, "r": 12, "b": 40, "l": 60},
