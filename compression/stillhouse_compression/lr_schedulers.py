@@ -133,6 +133,8 @@ def _plain(value: Any) -> Any:
 # Arguments --------------------------------------------------------------------------------
 
 RATE = number(0.0)
+RATES = ("lr", "momentum", "betas")
+"""What schedulers change in an optimizer's parameter groups."""
 
 
 def _integers(value: object) -> list[int]:
@@ -220,11 +222,20 @@ def _builder(class_: Callable[..., Any]) -> Callable[[str, Arguments, Building],
     takes_epoch = "last_epoch" in inspect.signature(class_).parameters
 
     def build(name: str, arguments: Arguments, building: Building) -> Any:
-        for group in building.optimizer.param_groups:
+        optimizer, is_resumed = building.optimizer, building.last_epoch >= 0
+        for group in optimizer.param_groups:
             # torch wants it when resuming; an optimizer whose state was loaded has it.
             group.setdefault("initial_lr", group["lr"])
+        rates = [
+            {key: group[key] for key in RATES if key in group} for group in optimizer.param_groups
+        ]
         kwargs = {"last_epoch": building.last_epoch} if takes_epoch else {}
-        return class_(building.optimizer, **arguments, **kwargs)
+        scheduler = class_(optimizer, **arguments, **kwargs)
+        if is_resumed:
+            # torch steps while it builds; the rate of a resumed optimizer is already right.
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group.update(rate)
+        return scheduler
 
     return build
 

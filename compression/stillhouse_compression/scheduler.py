@@ -6,7 +6,7 @@ Depends on: torch, policies, masks.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class CompressionScheduler:
         self._policies: list[tuple[Policy, Window]] = []
         self._stateful: dict[str, Any] = {}
         self._is_random = False
+        self._gradients_of: set[str] = set()
 
     # Set up -----------------------------------------------------------------------------
 
@@ -101,6 +102,10 @@ class CompressionScheduler:
     def keep_random_state(self) -> None:
         """Save and restore the random generators: a policy draws from them."""
         self._is_random = True
+
+    def keep_gradients_of(self, names: Iterable[str]) -> None:
+        """Save and restore the gradients of these parameters: a pruner ranks by them."""
+        self._gradients_of.update(names)
 
     # What others read ---------------------------------------------------------------------
 
@@ -286,6 +291,12 @@ class CompressionScheduler:
                 key: component.state_dict() for key, component in self._stateful.items()
             },
         }
+        if self._gradients_of:
+            state["gradients"] = {
+                name: parameter.grad.detach().clone()
+                for name, parameter in self.model.named_parameters()
+                if name in self._gradients_of and parameter.grad is not None
+            }
         if self._is_random:
             state["random"] = _random_state()
         return state
@@ -334,6 +345,9 @@ class CompressionScheduler:
             if key not in self._stateful:
                 raise CompressionError(f"the saved state fits another schedule: it has {key}")
             self._stateful[key].load_state_dict(saved)
+        for name, gradient in state.get("gradients", {}).items():
+            parameter = next(p for n, p in parameters.items() if canonical(n) == canonical(name))
+            parameter.grad = gradient.to(parameter.device)
         if "random" in state:
             _set_random_state(state["random"])
 

@@ -90,6 +90,7 @@ class GradientRanker:
 
     group_size: int = 1
     is_random: bool = False
+    needs_gradients: bool = True
 
     def rank(
         self, names: Sequence[str], fraction: float, structure: Structure, step: PruningStep

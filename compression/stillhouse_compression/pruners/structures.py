@@ -150,6 +150,7 @@ class StructurePruner:
         self.dependency = dependency
         self.mask_batchnorm = mask_batchnorm
         self.is_random = ranker.is_random or isinstance(target, Drawn)
+        self.needs_gradients = bool(getattr(ranker, "needs_gradients", False))
         observed = getattr(ranker, "observes", None)
         self.wishes = tuple(Wish(weight, observed) for weight in weights) if observed else ()
         self._last_target: float | None = None
