@@ -116,8 +116,8 @@ def compress(task: CompressionTask, hooks: Hooks | None = None) -> CompressedMod
         ExportError: The network does not become an ONNX graph.
         Cancelled: Somebody asked for the end.
     """
-    run = _Run(task, hooks or Hooks())
     with seeded(task.seed, task.n_threads):
+        run = _Run(task, hooks or Hooks())
         run.train()
         return run.finish()
 

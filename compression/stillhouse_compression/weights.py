@@ -5,6 +5,7 @@ Depends on: safetensors, torch. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 import safetensors.torch
@@ -24,7 +25,9 @@ def weights_to_bytes(model: nn.Module, metadata: Mapping[str, str] | None = None
         metadata: Text that travels in the file's header.
     """
     state = {name: _plain(tensor) for name, tensor in model.state_dict().items()}
-    return safetensors.torch.save(state, metadata=dict(metadata or {}))
+    # The header's entries are written in no fixed order: a single one keeps the bytes the same.
+    header = {"stillhouse": json.dumps(dict(metadata or {}), sort_keys=True)}
+    return safetensors.torch.save(state, metadata=header)
 
 
 def load_weights(model: nn.Module, data: bytes) -> None:
