@@ -12,6 +12,7 @@ or ``{"fatal": text}``.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -26,6 +27,7 @@ from stillhouse_benchmark.errors import BenchmarkError, JobFailed
 from stillhouse_benchmark.protocol import Failure, Job
 
 PR_SET_PDEATHSIG = 1
+NICE = -10
 
 
 def main(arguments: list[str]) -> int:
@@ -33,6 +35,8 @@ def main(arguments: list[str]) -> int:
     runtime, parent = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _die_with(int(parent))
+    with contextlib.suppress(OSError):
+        os.nice(NICE)  # where we may: what else runs on the host should disturb as little as it can
     # Runtimes print to standard output; the parent reads JSON there.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

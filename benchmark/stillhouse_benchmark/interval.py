@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Blocks = npt.NDArray[np.float64]  # (n_blocks, runs per block), milliseconds
 
 CANDIDATE, BASELINE, AGAIN = "candidate", "baseline", "baseline again"
-N_RESAMPLES = 1000
+N_RESAMPLES = 500
 ERROR_RATE = 0.05
 
 

@@ -247,7 +247,7 @@ class JobSettings(Message):
 
     Attributes:
         target_interval: Stop when the ratio's 95 % interval is within +- this fraction.
-        time_limit_s: Limit of the timing of one attempt, compilation left out, seconds.
+        time_limit_s: Limit of one timing attempt, its compilations included, seconds.
         n_compilations: Compilations of each network that are pooled.
         max_aa_deviation: The A/A pair may differ from 1 by this fraction.
         n_threads: Inference threads; 0 leaves it to the runtime.

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import math
 import random
+import resource
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, ContextManager, Mapping, Sequence
@@ -38,7 +39,14 @@ WARM_UP_S = 0.02
 BLOCK_S = 0.006
 MAX_BLOCK_RUNS = 50
 MIN_BLOCKS, MAX_BLOCKS = 3, 6
+MAX_TRIES = 4
 MAX_DRIFT = 0.10
+BUSY_SHARE = 0.2
+
+
+def _preemptions() -> int:
+    """Involuntary context switches; always 0 on systems that do not count them."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,13 @@ class Clocks:
         wall: Monotonic wall time.
         cpu: CPU time of the whole process.
         sleep: Waits, seconds.
+        interruptions: How often the system took the processor away from this process so far.
     """
 
     wall: Callable[[], float] = time.perf_counter
     cpu: Callable[[], float] = time.process_time
     sleep: Callable[[float], None] = time.sleep
+    interruptions: Callable[[], int] = _preemptions
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,12 @@ class Round:
     Attributes:
         wall_ms: Network -> (n_blocks, n_runs) wall times.
         cpu_ms: Network -> (n_blocks, n_runs) CPU times of the process.
+        interrupted_share: Share of all inferences that the system interrupted, 0..1.
     """
 
     wall_ms: Mapping[str, Times]
     cpu_ms: Mapping[str, Times]
+    interrupted_share: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Measurement:
         baseline: Its times, both compilations of all rounds.
         estimate: Ratio, interval and A/A ratio.
         n_attempts: Attempts, the believed one included.
-        flags: ``time-limit``, ``drift``.
+        flags: ``time-limit``, ``drift``, ``busy``.
         rounds: The raw times.
     """
 
@@ -122,7 +134,11 @@ def measure(
             compile_networks, settings, clocks, quiet, progress, rng, is_recompiled
         )
         if abs(estimate.aa_ratio - 1.0) <= settings.max_aa_deviation:
-            told = {"time-limit": not is_narrow, "drift": _drifted(rounds)}
+            told = {
+                "time-limit": not is_narrow,
+                "drift": _drifted(rounds),
+                "busy": _is_busy(rounds),
+            }
             return Measurement(
                 candidate=_summarise(rounds, (CANDIDATE,)),
                 baseline=_summarise(rounds, (BASELINE, AGAIN)),
@@ -173,7 +189,7 @@ def _attempt(
 ) -> tuple[list[Round], RatioEstimate, bool]:
     """Rounds until the interval is narrow (True) or the time limit is over (False)."""
     rounds: list[Round] = []
-    timed_s = 0.0
+    started_s = clocks.wall()
     n_looks = 1
     next_look = max(2, settings.n_compilations) if is_recompiled else 1
     networks: Mapping[str, Infer] = {}
@@ -182,11 +198,10 @@ def _attempt(
             networks = {}  # lets go of the last round's before new ones take memory
             networks = compile_networks()
         with quiet():
-            started_s = clocks.wall()
             rounds.append(_time_round(networks, settings, clocks, rng))
-            timed_s += clocks.wall() - started_s
-        progress(min(0.99, max(len(rounds) / next_look, timed_s / settings.time_limit_s)))
-        is_over = timed_s >= settings.time_limit_s
+        spent_s = clocks.wall() - started_s
+        progress(min(0.99, max(len(rounds) / next_look, spent_s / settings.time_limit_s)))
+        is_over = spent_s >= settings.time_limit_s
         if len(rounds) < next_look and not (is_over and (len(rounds) > 1 or not is_recompiled)):
             continue
         wall = [r.wall_ms for r in rounds]
@@ -209,27 +224,43 @@ def _time_round(
     n_blocks = max(MIN_BLOCKS, min(MAX_BLOCKS, n_blocks))
     wall_ms = {name: np.empty((n_blocks, n_runs)) for name in NAMES}
     cpu_ms = {name: np.empty((n_blocks, n_runs)) for name in NAMES}
+    n_interrupted = n_tries = 0
     was_collecting = gc.isenabled()
     gc.disable()
     try:
         for block in range(n_blocks):
             for name in rng.sample(NAMES, len(NAMES)):
-                _time_block(networks[name], wall_ms[name][block], cpu_ms[name][block], clocks)
+                clean, rest = _time_block(networks[name], n_runs, clocks)
+                n_interrupted += len(rest)
+                n_tries += len(clean) + len(rest)
+                runs = (clean + rest)[:n_runs]
+                wall_ms[name][block] = [run[0] * 1000.0 for run in runs]
+                cpu_ms[name][block] = [run[1] * 1000.0 for run in runs]
     finally:
         if was_collecting:
             gc.enable()
-    return Round(wall_ms, cpu_ms)
+    return Round(wall_ms, cpu_ms, n_interrupted / n_tries)
 
 
-def _time_block(infer: Infer, wall_ms: Times, cpu_ms: Times, clocks: Clocks) -> None:
-    """Time ``len(wall_ms)`` inferences into the two arrays."""
+def _time_block(
+    infer: Infer, n_runs: int, clocks: Clocks
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Wall and CPU seconds of inferences that ran through, and of those that did not.
+
+    An inference during which another program got the processor says nothing of the network. It is
+    made again, a few times; where the host is never quiet, the interrupted ones have to do.
+    """
     infer()  # the others' blocks left the caches to their own weights
-    for run in range(len(wall_ms)):
+    clean: list[tuple[float, float]] = []
+    interrupted: list[tuple[float, float]] = []
+    while len(clean) < n_runs and len(clean) + len(interrupted) < MAX_TRIES * n_runs:
+        before = clocks.interruptions()
         cpu_from, wall_from = clocks.cpu(), clocks.wall()
         infer()
         wall_to, cpu_to = clocks.wall(), clocks.cpu()
-        wall_ms[run] = (wall_to - wall_from) * 1000.0
-        cpu_ms[run] = (cpu_to - cpu_from) * 1000.0
+        ran_through = clocks.interruptions() == before
+        (clean if ran_through else interrupted).append((wall_to - wall_from, cpu_to - cpu_from))
+    return clean, interrupted
 
 
 def _warm_up(infer: Infer, clocks: Clocks) -> float:
@@ -259,6 +290,11 @@ def _drifted(rounds: Sequence[Round]) -> bool:
     quarter = max(1, len(blocks) // 4)
     first, last = np.median(blocks[:quarter]), np.median(blocks[-quarter:])
     return bool(abs(last / first - 1.0) > MAX_DRIFT)
+
+
+def _is_busy(rounds: Sequence[Round]) -> bool:
+    """Whether the system interrupted more than a fifth of the inferences."""
+    return sum(r.interrupted_share for r in rounds) / len(rounds) > BUSY_SHARE
 
 
 def _nearest_rank(ordered: Times, percent: int) -> float:

@@ -26,7 +26,6 @@ from stillhouse_benchmark.supervise import InferenceChild
 
 VERSION = "0.1.0"
 GIB = 1024**3
-LOCK_WAIT_S = 10.0
 log = logging.getLogger("stillhouse.worker")
 
 
@@ -57,7 +56,7 @@ def serve(options: argparse.Namespace) -> int:
     locks = [DeviceLock(locks_in, device) for device in options.device]
     try:
         for lock in locks:
-            lock.take(LOCK_WAIT_S)
+            lock.take(options.device_wait)
         devices = describe(options.runtime, options.device, options.host)
         client = Client(options.server, options.token)
         cache_folder = Path(options.cache_dir).expanduser()
@@ -133,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--silence-limit", type=float, default=300.0, help="seconds until a device counts as hung"
+    )
+    parser.add_argument(
+        "--device-wait",
+        type=float,
+        default=10.0,
+        help="seconds to wait for another worker to let go of the device",
     )
     parser.add_argument("--once", action="store_true", help="one job for each device, then end")
     parser.add_argument("--quiet", action="store_true", help="log warnings only")

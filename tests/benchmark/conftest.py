@@ -25,7 +25,9 @@ def convolve(images: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.nda
     """3x3 convolution with padding 1, by definition."""
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-    return np.einsum("nchwij,ocij->nohw", windows, weight) + bias[None, :, None, None]
+    summed: np.ndarray = np.einsum("nchwij,ocij->nohw", windows, weight)
+    result: np.ndarray = summed + bias[None, :, None, None]
+    return result
 
 
 @dataclass
@@ -40,7 +42,8 @@ class Net:
         rng = np.random.RandomState(self.seed)
 
         def draw(*shape: int) -> np.ndarray:
-            return (rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))).astype("f")
+            drawn: np.ndarray = rng.standard_normal(shape) * np.sqrt(2.0 / np.prod(shape[1:]))
+            return drawn.astype("f")
 
         self.weights = {
             "conv1.weight": draw(self.width, SHAPE[0], 3, 3),
@@ -56,7 +59,8 @@ class Net:
         w = {name: array.astype(np.float64) for name, array in self.weights.items()}
         x = np.maximum(convolve(images, w["conv1.weight"], w["conv1.bias"]), 0.0)
         x = np.maximum(convolve(x, w["conv2.weight"], w["conv2.bias"]), 0.0).mean(axis=(2, 3))
-        return (x @ w["fc.weight"].T + w["fc.bias"]).astype(np.float32)
+        scores: np.ndarray = x @ w["fc.weight"].T + w["fc.bias"]
+        return scores.astype(np.float32)
 
     def onnx(self, batch: Any = 1) -> bytes:
         """The same network with torch's names."""
@@ -128,7 +132,8 @@ class Digits:
     def normalised(self) -> np.ndarray:
         mean = np.array(self.mean).reshape(1, 3, 1, 1)
         std = np.array(self.std).reshape(1, 3, 1, 1)
-        return ((self.pixels / 255.0 - mean) / std).astype(np.float32)
+        images: np.ndarray = (self.pixels / 255.0 - mean) / std
+        return images.astype(np.float32)
 
     def manifest(self, shelf: Shelf, split: str = "validation") -> dict[str, Any]:
         half = len(self.pixels) // 2
@@ -217,7 +222,7 @@ class Server:
         self.workers: dict[str, dict[str, Any]] = {}
         self.events: queue.Queue[tuple[str, str, Any]] = queue.Queue()
         self.heartbeats: list[dict[str, Any]] = []
-        self.cancelled: set = set()
+        self.cancelled: set[str] = set()
         self.refuse: dict[str, int] = {}
         self.cut_after: dict[str, int] = {}
         self.ranges: list[str | None] = []

@@ -143,9 +143,9 @@ def test_a_forgotten_worker_registers_again(
     worker.start(server.url)
     until(lambda: "wrk_1" in server.workers)
     server.workers.clear()
+    until(lambda: server.n_registrations == 2)
     server.add(make_job(server.shelf))
     server.wait("result")
-    assert server.n_registrations == 2
 
 
 def test_a_result_waits_for_a_server_that_was_away(
@@ -213,7 +213,7 @@ def test_a_device_serves_one_worker_at_a_time(server: Any, worker: Worker, until
     until(lambda: server.n_registrations == 1)
     assert worker.process is not None
     first = worker.process
-    worker.start(server.url)
+    worker.start(server.url, "--device-wait", "0.5")
     assert worker.process.wait(timeout=40) == 1
     assert "in use by another stillhouse-worker" in worker.log.read_text()
     first.send_signal(signal.SIGTERM)
