@@ -5,6 +5,7 @@ Depends on: stillhouse_compression.template, stillhouse_optimizer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Set
 from typing import Any
 
@@ -16,7 +17,7 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.errors import Problem, SpecRejected
-from stillhouse_service.objectives import METRICS
+from stillhouse_service.objectives import METRICS, RANGES
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.states import BaselineState
 from stillhouse_service.tables import BaselineRow
@@ -97,12 +98,25 @@ def _constraint_problems(spec: StudySpec, baseline: BaselineRow | None) -> list[
         if constraint.metric not in METRICS:
             message = f"no metric {constraint.metric!r}; there are {', '.join(METRICS)}"
             problems.append(Problem(path, message))
-        elif constraint.metric == "top1" and not constraint.is_upper and baseline is not None:
-            reached = baseline.metrics["validation_top1"]
-            if not constraint.is_met(reached):
-                message = f"wants {constraint}, but the baseline itself reaches {reached:.4f}"
-                problems.append(Problem(path, message))
+        elif (reason := _impossible(constraint, baseline)) is not None:
+            problems.append(Problem(path, f"wants {constraint}, but {reason}"))
     return problems
+
+
+def _impossible(constraint: Constraint, baseline: BaselineRow | None) -> str | None:
+    """Say why no trial could ever meet a constraint; none: some might."""
+    low, high = RANGES.get(constraint.metric, (0.0, math.inf))
+    best = low if constraint.is_upper else high
+    if not constraint.is_met(best):
+        return f"{constraint.metric} lies between {low:g} and {high:g}"
+    if baseline is None:
+        return None
+    reached = float(baseline.metrics["validation_top1"])
+    if constraint.metric == "top1" and not constraint.is_upper and not constraint.is_met(reached):
+        return f"the baseline itself reaches {reached:.4f}"
+    if constraint.metric == "top1_drop" and not constraint.is_met(reached - 1.0):
+        return f"even without a mistake it is {reached - 1.0:.4f}"
+    return None
 
 
 def _template_of(

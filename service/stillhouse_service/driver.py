@@ -41,6 +41,7 @@ class Driver:
         self._progress: dict[str, Mapping[str, Any]] = {}
         self._progress_lock = threading.Lock()
         self._resting: dict[str, float] = {}  # what has failed -> when to try again
+        self._compute_problem: str | None = None
         self._steps = steps.Steps(store, settings)
         self._compute = Compute(settings, artifacts, self._on_end, self._on_progress)
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -80,6 +81,7 @@ class Driver:
         try:
             step()
         except ComputeUnavailable as error:
+            self._compute_problem = str(error)
             _log.error("%s; next try in %g s", error, _REST_S)
             self._resting[what] = time.monotonic() + _REST_S
         except Exception:
@@ -152,6 +154,9 @@ class Driver:
                 state = view.stages.attempt(attempt_id).state
             if state != AttemptState.RUNNING:
                 self._compute.cancel(attempt_id)
+        if not self._compute.is_offered:
+            self._compute_problem = "this server was started without compute"
+            return
         n_free = self._compute.n_free()
         if n_free <= 0:
             return
@@ -159,6 +164,7 @@ class Driver:
             waiting = [stage.id for stage in view.stages.waiting("compute", view.now, n_free)]
         if waiting:
             self._compute.open()  # before any attempt is spent on a cluster that is not there
+            self._compute_problem = None
         for stage_id in waiting:
             with self._store.begin() as work:
                 stage = work.stages.stage(stage_id)
@@ -178,4 +184,5 @@ class Driver:
         with self._store.read() as view:
             study_ids = view.studies.ids_in(_ACTIVE)
         for study_id in study_ids:
-            self._guarded(study_id, partial(self._steps.advance, study_id))
+            step = partial(self._steps.advance, study_id, self._compute_problem)
+            self._guarded(study_id, step)

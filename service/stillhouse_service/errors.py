@@ -4,7 +4,7 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
 
     ServiceError ── NotFound 404, Conflict 409, LeaseLost 409, IllegalTransition 409,
                     SpecRejected 422, UpgradeRequired 426,
-                    SchemaMismatch, ArtifactCorrupt, ComputeUnavailable 503
+                    SchemaMismatch, ArtifactCorrupt, ComputeUnavailable 500
 """
 
 from __future__ import annotations
@@ -100,4 +100,4 @@ class ArtifactCorrupt(ServiceError):
 class ComputeUnavailable(ServiceError):
     """The compute cluster cannot be used."""
 
-    status, slug, title = 503, "compute-unavailable", "Compute unavailable"
+    slug, title = "compute-unavailable", "Compute unavailable"

@@ -24,6 +24,13 @@ METRICS = (
     "top1_drop",
 )
 
+# Metric -> least and largest value it can have; of the others every one from 0 up.
+RANGES: Mapping[str, tuple[float, float]] = {
+    "top1": (0.0, 1.0),
+    "top5": (0.0, 1.0),
+    "top1_drop": (-1.0, 1.0),
+}
+
 
 def constraints_of(spec: Mapping[str, Any]) -> Sequence[Constraint]:
     """Read the constraints of a stored study spec."""

@@ -1,6 +1,6 @@
 """How a refusal reads over HTTP: `application/problem+json` (RFC 9457), never a stack trace.
 
-Depends on: fastapi, stillhouse_benchmark for what its messages refuse.
+Depends on: fastapi, sqlalchemy and stillhouse_benchmark for what its messages refuse.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from stillhouse_benchmark.errors import ProtocolError
@@ -70,6 +71,14 @@ def install_handlers(app: FastAPI) -> None:
         return _problem(
             request, 422, "invalid-request", "Invalid request", str(refused), refused.extensions
         )
+
+    @app.exception_handler(OperationalError)
+    def on_busy_database(request: Request, error: OperationalError) -> JSONResponse:
+        _log.error("%s %s: %s", request.method, request.url.path, error.orig)
+        detail = "the database cannot be used at the moment; try again"
+        answer = _problem(request, 503, "database-unavailable", "Database unavailable", detail, {})
+        answer.headers["Retry-After"] = "2"
+        return answer
 
     @app.exception_handler(HTTPException)
     def on_http_error(request: Request, error: HTTPException) -> JSONResponse:

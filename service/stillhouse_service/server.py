@@ -5,14 +5,18 @@ Depends on: uvicorn.
 
 from __future__ import annotations
 
+import fcntl
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
 from stillhouse_service.app import build_app
+from stillhouse_service.errors import Conflict
 from stillhouse_service.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -33,14 +37,32 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the store for one server: two drivers would take each other's stages back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "server.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"another server uses {folder.resolve()}: end it first, or name another folder"
+            ) from None
+        yield
+
+
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; an empty database is made ours first.
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
-        OSError: The address cannot be listened on.
+        Conflict: Another server uses the same artifact folder.
     """
-    app = build_app(settings)
+    with _alone(settings.artifact_dir):
+        _serve(build_app(settings), settings)
+
+
+def _serve(app: FastAPI, settings: Settings) -> None:
     if settings.host not in ("127.0.0.1", "::1", "localhost"):
         _log.warning(
             "listening on %s without any authentication: keep it inside a network you trust",

@@ -28,6 +28,7 @@ from stillhouse_service.tables import StudyRow, TrialRow
 
 DRIVER = "driver"
 _NO_WORKER = "no live worker offers "  # how the watchdog's reasons begin
+_NO_COMPUTE = "nothing can be compressed: "
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,14 @@ class Steps:
         self._store = store
         self._settings = settings
 
-    def advance(self, study_id: str) -> None:
-        """Do whatever the study needs next, if anything."""
-        self._say_why_it_waits(study_id)
+    def advance(self, study_id: str, compute_problem: str | None = None) -> None:
+        """Do whatever the study needs next, if anything.
+
+        Args:
+            study_id: A study that has not ended.
+            compute_problem: Why nothing can be compressed now; none: it can.
+        """
+        self._say_why_it_waits(study_id, compute_problem)
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
             return
@@ -149,18 +155,22 @@ class Steps:
             order = {"split": "test", "settings": study.spec["timing"]}
             outcomes.new_stage(work, "final", order=order, trial=trial, device=study.spec["device"])
 
-    def _say_why_it_waits(self, study_id: str) -> None:
-        """Keep the study's reason true to whether a live host offers its device."""
+    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> None:
+        """Keep the study's reason true to whether its waiting stages can be done at all."""
         with self._store.read() as view:
             study = view.studies.named(study_id)
             device = str(study.spec["device"])
-            is_waiting = any(
-                stage.lane == "device" and stage.state == StageState.WAITING
+            waiting = {
+                stage.lane
                 for stage in view.stages.open_of_study(study_id)
-            )
-            seen = view.devices.last_seen(device)
-            reason = self._missing(device, seen, view.now) if is_waiting else None
-            is_ours = study.reason is None or study.reason.startswith(_NO_WORKER)
+                if stage.state == StageState.WAITING
+            }
+            reason = None
+            if "device" in waiting:
+                reason = self._missing(device, view.devices.last_seen(device), view.now)
+            if reason is None and "compute" in waiting and compute_problem is not None:
+                reason = f"{_NO_COMPUTE}{compute_problem}"
+            is_ours = study.reason is None or study.reason.startswith((_NO_WORKER, _NO_COMPUTE))
             if not is_ours or study.reason == reason:
                 return
         with self._store.begin() as work:

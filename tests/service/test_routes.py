@@ -43,6 +43,9 @@ def test_a_study_is_shown_as_it_was_sent(server: Any) -> None:
         ({"constraints": ["top1_drop < < 2"]}, "constraints[0]"),
         ({"constraints": ["beauty >= 2"]}, "constraints[0]"),
         ({"constraints": ["macs <= 1e9", "top1 >= 0.99"]}, "constraints[1]"),
+        ({"constraints": ["latency_ratio <= -1"]}, "constraints[0]"),
+        ({"constraints": ["top5 >= 1.5"]}, "constraints[0]"),
+        ({"constraints": ["top1_drop <= -0.03"]}, "constraints[0]"),  # the baseline has 0.98
         ({"surrogate": "oracle"}, "surrogate"),
         ({"budget": {"trials": 0}}, "budget.trials"),
         ({"colour": "red"}, "colour"),

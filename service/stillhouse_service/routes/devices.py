@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
 
 from stillhouse_benchmark.protocol import (
@@ -60,7 +61,9 @@ host_router = APIRouter(
     dependencies=[Depends(speaks_protocol)],
     responses=problems(404, 409, 422, 426),
 )
-Json = Annotated[dict[str, Any], Body(description="see docs/protocol.md")]
+Json = Annotated[
+    dict[str, Any], AfterValidator(schemas.storable), Body(description="see docs/protocol.md")
+]
 
 
 @router.get("/v1/devices")
