@@ -34,6 +34,7 @@ class Terms:
 
     Attributes:
         owner: For each term the group it belongs to; the constant, last, belongs to none (-1).
+        groups: Input columns of each group.
         n_groups: Number of groups.
     """
 
@@ -49,12 +50,13 @@ class Terms:
         self.owner = np.array(
             [*numbers, *numbers, *(owner[int(k)] for k in self._categories), -1], dtype=np.intp
         )
+        self.groups = tuple(groups)
         self.n_groups = len(groups)
 
     def of(self, x: Array) -> Array:
         """Terms (n, n_terms) of inputs (n, k)."""
         z = x[:, self._numbers] - 0.5
-        # sqrt(12) z and sqrt(180) / 4 ... scaled so that both have variance about 1 on 0..1.
+        # On 0..1 the first has variance 1, the quadratic a sixteenth: bends are weaker than slopes.
         return np.concatenate(
             [3.46 * z, 3.35 * (z**2 - 1 / 12), x[:, self._categories], np.ones((len(x), 1))],
             axis=1,

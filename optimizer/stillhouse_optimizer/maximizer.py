@@ -47,7 +47,7 @@ def search(
         layers: Columns that are shifted together now and then; every range without.
 
     Returns:
-        Every legal row that was scored, each once, best first, and its score.
+        Every legal row that was scored, best first, and its score; a row may stand twice.
     """
     if space.listed is not None:
         return _ranked(space.listed, score(space.listed))
@@ -61,8 +61,7 @@ def search(
     scores = score(rows)
     seen, seen_scores = [rows], [scores]
 
-    best = _ranked(rows, scores)
-    lineage, lineage_scores = best[0][:_N_LINEAGES], best[1][:_N_LINEAGES]
+    lineage, lineage_scores = _leaders(rows, scores)
     for round_ in range(_N_ROUNDS):
         step = max(_FIRST_STEP * _SHRINK**round_, _LAST_STEP)
         children = mutate(np.repeat(lineage, _N_MUTATIONS, axis=0), step, rng)
@@ -179,8 +178,15 @@ class _Mutation:
 
 
 def _ranked(rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
-    """Rows once each, best first; equal scores in the order they came."""
-    _, first = np.unique(np.nan_to_num(rows, nan=-1.0), axis=0, return_index=True)
-    first = np.sort(first)
-    order = first[np.argsort(-scores[first], kind="stable")]
+    """Best first; equal scores in the order they came."""
+    order = np.argsort(-scores, kind="stable")
     return rows[order], scores[order]
+
+
+def _leaders(rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
+    """The best rows, none twice."""
+    rows, scores = _ranked(rows, scores)
+    few, few_scores = rows[: 5 * _N_LINEAGES], scores[: 5 * _N_LINEAGES]
+    _, first = np.unique(np.nan_to_num(few, nan=-1.0), axis=0, return_index=True)
+    first = np.sort(first)[:_N_LINEAGES]
+    return few[first], few_scores[first]

@@ -1,0 +1,170 @@
+"""Optimisers side by side: best feasible latency after 30 and 60 trials, and the time of an ask.
+
+Depends on: numpy, scipy, optuna, stillhouse_optimizer.
+
+Runs are kept one to a line in ``--out`` and never run twice, so an interrupted bench goes on where
+it stopped. ``--summarise`` only writes the tables from what is there. A cell is
+``kind/level/searcher/in_flight``; globs choose cells. Instance ``seed % 3`` of a kind is searched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import functools
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+# One core, like every other figure of this bench; before numpy is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from record import RESULTS, Cell, record
+from scipy.stats import wilcoxon  # type: ignore[import-untyped]  # has no types
+from suites.optimiser_networks import LEVELS, Network
+from suites.optimiser_searchers import run
+
+KINDS = ("smooth", "stepped")
+SEARCHERS = ("forest", "gp", "forest_plain", "optuna_gp", "optuna_tpe", "random")
+REFERENCE = "optuna_gp"
+N_TRIALS = 60
+N_INSTANCES = 3
+DEFAULT_OUT = RESULTS / "optimiser.runs.jsonl"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
+    parser.add_argument(
+        "--cells", nargs="*", default=["*"], help="globs, e.g. 'stepped/*/forest/1'"
+    )
+    parser.add_argument("--seeds", type=int, default=9, help="seeds 0 to this, excluded")
+    parser.add_argument("--summarise", action="store_true", help="run nothing")
+    options = parser.parse_args(arguments)
+
+    if not options.summarise:
+        for seed in range(options.seeds):
+            for cell in _cells():
+                wanted = any(fnmatch.fnmatch(cell, glob) for glob in options.cells)
+                if wanted and (cell, seed) not in _done(options.out):
+                    _keep(options.out, _run(cell, seed))
+    runs = _read(options.out)
+    record("optimiser", _tables(runs), {"runs": len(runs), "trials_a_run": N_TRIALS})
+
+
+def _cells() -> list[str]:
+    serial = [f"{k}/{lv}/{s}/1" for k in KINDS for lv in LEVELS for s in SEARCHERS]
+    return [*serial, *(f"{k}/{lv}/forest/8" for k in KINDS for lv in LEVELS)]
+
+
+@functools.cache
+def _network(kind: str, number: int) -> tuple[Network, dict[str, float]]:
+    network = Network.make(kind, number)
+    return network, network.limits()
+
+
+def _run(cell: str, seed: int) -> dict[str, Any]:
+    kind, level, searcher, in_flight = cell.split("/")
+    network, bounds = _network(kind, seed % N_INSTANCES)
+    bound = bounds[level]
+    rng = np.random.default_rng([seed, 7])
+    start = time.process_time()
+    trials = run(
+        searcher, network, bound, N_TRIALS, seed, lambda c: network.measure(c, rng), int(in_flight)
+    )
+    seconds = time.process_time() - start
+    best: list[float] = []
+    winner = None
+    for config, latency, drop in trials:
+        if drop <= bound and (not best or latency < best[-1]):
+            winner = config
+        best.append(min([latency, *best[-1:]]) if drop <= bound else (best[-1] if best else 9.0))
+    true_drop = network.truth(winner)[1] if winner else None
+    return {
+        "cell": cell,
+        "seed": seed,
+        "bound": bound,
+        "best": [round(100 * b, 3) for b in best],
+        "n_feasible": sum(drop <= bound for _, _, drop in trials),
+        "winner_true_latency": round(100 * network.truth(winner)[0], 3) if winner else None,
+        "winner_true_excess": round(true_drop - bound, 5) if true_drop is not None else None,
+        "cpu_s_a_trial": round(seconds / N_TRIALS, 4),
+    }
+
+
+def _tables(
+    runs: Sequence[dict[str, Any]],
+) -> dict[str, tuple[Sequence[str], Sequence[Sequence[Cell]]]]:
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for entry in runs:
+        found.setdefault(entry["cell"], {})[entry["seed"]] = entry
+    quality: list[list[Cell]] = []
+    for searcher, in_flight in [*((s, "1") for s in SEARCHERS), ("forest", "8")]:
+        row: list[Cell] = [searcher if in_flight == "1" else f"{searcher}, 8 in flight"]
+        cpu = []
+        for kind in KINDS:
+            for level in LEVELS:
+                cell = found.get(f"{kind}/{level}/{searcher}/{in_flight}", {})
+                cpu += [entry["cpu_s_a_trial"] for entry in cell.values()]
+                row.append(_quartiles(list(cell.values())))
+        quality.append([*row, f"{np.median(cpu):.3f} s" if cpu else None])
+    columns = [f"{kind} {level}" for kind in KINDS for level in LEVELS]
+    return {
+        "quality": (["searcher", *columns, "CPU a trial"], quality),
+        "paired": (
+            [f"against {REFERENCE}", "pairs", "median change", "wins", "losses", "Wilcoxon p"],
+            [_paired(found, s) for s in SEARCHERS if s != REFERENCE],
+        ),
+    }
+
+
+def _quartiles(entries: Sequence[dict[str, Any]]) -> str | None:
+    if not entries:
+        return None
+    early = np.median([entry["best"][29] for entry in entries])
+    low, middle, high = np.quantile([entry["best"][-1] for entry in entries], [0.25, 0.5, 0.75])
+    return f"{early:.1f} → {middle:.1f} ({low:.1f}–{high:.1f}; {len(entries)})"
+
+
+def _paired(found: dict[str, dict[int, dict[str, Any]]], searcher: str) -> list[Cell]:
+    ratios = []
+    for kind in KINDS:
+        for level in LEVELS:
+            ours = found.get(f"{kind}/{level}/{searcher}/1", {})
+            theirs = found.get(f"{kind}/{level}/{REFERENCE}/1", {})
+            ratios += [
+                ours[s]["best"][-1] / theirs[s]["best"][-1] for s in sorted(ours) if s in theirs
+            ]
+    if not ratios:
+        return [searcher, 0, None, None, None, None]
+    wins = sum(r < 1 for r in ratios)
+    logs = np.log(ratios)
+    p = float(wilcoxon(logs).pvalue) if len(logs) > 5 else None
+    change = f"{100 * (float(np.median(ratios)) - 1):+.1f} %"
+    return [searcher, len(ratios), change, wins, sum(r > 1 for r in ratios), p]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _done(path: Path) -> set[tuple[str, int]]:
+    return {(entry["cell"], entry["seed"]) for entry in _read(path)}
+
+
+def _keep(path: Path, entry: dict[str, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+    print(entry["cell"], entry["seed"], entry["best"][29], entry["best"][-1], file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
