@@ -34,9 +34,19 @@ class Problem:
 class StillhouseError(Exception):
     """Root of everything this package raises on purpose."""
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same question may well be answered a little later."""
+        return False
+
 
 class ConnectionFailed(StillhouseError):
     """No answer from the server: wrong address, not started, or the network is down."""
+
+    @property
+    def is_passing(self) -> bool:
+        """A server that restarts answers again."""
+        return True
 
 
 class UnexpectedAnswer(StillhouseError):
@@ -71,3 +81,8 @@ class ProblemError(StillhouseError):
         self.detail = detail
         self.problems = tuple(problems)
         super().__init__(detail or title)
+
+    @property
+    def is_passing(self) -> bool:
+        """503: the server is there and cannot answer just now, its database being busy."""
+        return self.status == 503

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from stillhouse.errors import ConnectionFailed, WaitTimeout
+from stillhouse.errors import StillhouseError, WaitTimeout
 
 
 class Waitable(Protocol):
@@ -49,6 +49,7 @@ def wait_until_over(
     Raises:
         WaitTimeout: `timeout_s` went by.
         ConnectionFailed: The server was silent for longer than `patience_s`.
+        ProblemError: It refused, or was unavailable for longer than that.
     """
     ends_at = None if timeout_s is None else clock() + timeout_s
     silent_since: float | None = None
@@ -56,9 +57,9 @@ def wait_until_over(
     while True:
         try:
             now = ask()
-        except ConnectionFailed:
+        except StillhouseError as error:
             silent_since = clock() if silent_since is None else silent_since
-            if clock() - silent_since >= patience_s:
+            if not error.is_passing or clock() - silent_since >= patience_s:
                 raise
         else:
             silent_since = None

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stillhouse import Client, ConnectionFailed, Study, Trial
+from stillhouse import Client, StillhouseError, Study, Trial
 from stillhouse_service.report import wording
 
 _N_SHOWN = 6
@@ -46,7 +46,7 @@ def watch_study(
         ProblemError: There is no such study.
     """
     if console.is_terminal:
-        with Live(console=console, refresh_per_second=4, transient=True) as live:
+        with Live(console=console, refresh_per_second=4) as live:
             return _follow(
                 client,
                 study_id,
@@ -161,9 +161,9 @@ def _follow(
         try:
             study = client.studies.get(study_id)
             trials = client.studies.trials(study_id)
-        except ConnectionFailed:
+        except StillhouseError as error:
             silent_since = silent_since or time.monotonic()
-            if time.monotonic() - silent_since > _PATIENCE_S:
+            if not error.is_passing or time.monotonic() - silent_since > _PATIENCE_S:
                 raise
         else:
             silent_since = None

@@ -8,7 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from stillhouse import ArtifactCorrupt, Client, ConnectionFailed, ProblemError, UnexpectedAnswer
+from stillhouse import (
+    ArtifactCorrupt,
+    Client,
+    ConnectionFailed,
+    ProblemError,
+    StillhouseError,
+    UnexpectedAnswer,
+)
 from stillhouse.transport import Transport
 from stillhouse.waiting import wait_until_over
 
@@ -170,17 +177,18 @@ class Thing:
 
 
 def test_waiting_tells_of_each_change_once_and_lives_through_a_restart_of_the_server() -> None:
-    answers: list[Thing | ConnectionFailed] = [
+    answers: list[Thing | StillhouseError] = [
         Thing(1),
         Thing(1),
         ConnectionFailed("restarting"),
+        ProblemError(503, "/problems/database-unavailable", "busy", "busy"),
         Thing(2),
         Thing(3),
     ]
 
     def ask() -> Thing:
         answer = answers.pop(0)
-        if isinstance(answer, ConnectionFailed):
+        if isinstance(answer, StillhouseError):
             raise answer
         return answer
 
@@ -190,6 +198,14 @@ def test_waiting_tells_of_each_change_once_and_lives_through_a_restart_of_the_se
     )
     assert ended.state == 3
     assert seen == [1, 2, 3]
+
+
+def test_waiting_does_not_outsit_a_refusal() -> None:
+    def ask() -> Thing:
+        raise ProblemError(404, "/problems/not-found", "Not found", "no study")
+
+    with pytest.raises(ProblemError, match="no study"):
+        wait_until_over(ask, "it", sleep=lambda _: None)
 
 
 def test_waiting_gives_up_on_a_server_that_stays_silent() -> None:
