@@ -102,18 +102,24 @@ class Dense(nn.Module):
 
 
 class Inception(nn.Module):
-    """Branches of different width, concatenated, flattened into a linear layer over a 4x4 map."""
+    """Branches of different width, concatenated, flattened into a linear layer over a 4x4 map.
 
-    def __init__(self) -> None:
+    Args:
+        joins_input: Whether the image itself is a branch, too.
+    """
+
+    def __init__(self, joins_input: bool = False) -> None:
         super().__init__()
+        self.joins_input = joins_input
         self.a = nn.Conv2d(3, 5, 1)
         self.b = nn.Sequential(nn.Conv2d(3, 7, 1), nn.ReLU(), nn.Conv2d(7, 4, 3, padding=1))
         self.pool = nn.MaxPool2d(2)
-        self.fc1 = nn.Linear((5 + 4 + 3) * 16, 9)
+        self.fc1 = nn.Linear((5 + 4 + 3 * joins_input) * 16, 9)
         self.fc2 = nn.Linear(9, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.cat([self.a(x).relu(), self.b(x).relu(), x], 1)
+        branches = [self.a(x).relu(), self.b(x).relu(), *([x] if self.joins_input else [])]
+        y = torch.cat(branches, 1)
         out: Tensor = self.fc2(self.fc1(self.pool(y).flatten(1)).relu())
         return out
 
@@ -171,6 +177,20 @@ class Crossing(nn.Module):
 def test_a_network_that_concatenates_keeps_its_outputs(make: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     compare(make(), (3, 8, 8))
+
+
+def test_parts_beside_the_input_image_stay_masked() -> None:
+    """The graph library does not see the image among the parts, so it cannot count channels."""
+    torch.manual_seed(0)
+    model = Inception(joins_input=True)
+    with torch.no_grad():
+        model.a.weight[[0, 3]] = 0.0
+    report = compare(model, (3, 8, 8))
+    cut = {layer.layer for layer in report.cut if layer.filters[0] != layer.filters[1]}
+    assert cut == {"b.0", "fc1"}
+    assert [(item.layer, item.n, item.reason) for item in report.stayed] == [
+        ("a", 2, "the parts of a concatenation cannot be told apart")
+    ]
 
 
 def test_split_channels_stay_masked_and_the_report_says_so() -> None:

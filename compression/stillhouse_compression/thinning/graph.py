@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from stillhouse_compression.modes import evaluating
 from stillhouse_compression.thinning.shapes import is_depthwise
 
 Side = Literal["out", "in"]
+T = TypeVar("T", bound=Hashable)
 _CUTTABLE = (_ConvNd, nn.Linear, _BatchNorm, nn.PReLU)
 # Operations that the graph library follows rightly. Splitting and slicing it does not: it takes
 # split sizes for the number of inputs they came from and lets half of the channels drop out.
@@ -52,16 +53,14 @@ class Unit:
 
     Attributes:
         slots: Sorted by model order, side, index.
+        layers: The convolution and linear layers whose filters are in it, in model order.
         protection: Why it may never be cut, or None: it is the network's output, or passes
             through something whose channels cannot be followed.
     """
 
     slots: tuple[Slot, ...]
+    layers: tuple[str, ...]
     protection: str | None
-
-    def modules(self, side: Side) -> tuple[str, ...]:
-        """Names of the modules with a slot on ``side``, each once, in model order."""
-        return tuple(dict.fromkeys(slot.module for slot in self.slots if slot.side == side))
 
 
 def channel_units(model: nn.Module, input_shape: Sequence[int]) -> list[Unit]:
@@ -81,10 +80,11 @@ def channel_units(model: nn.Module, input_shape: Sequence[int]) -> list[Unit]:
     reused = _reused_modules(model, input_shape)
     names = {module: name for name, module in model.named_modules()}
     order = {name: position for position, name in enumerate(names.values())}
-    sets = _DisjointSets()
+    filtering = {name for name, m in model.named_modules() if isinstance(m, _ConvNd | nn.Linear)}
+    sets: _DisjointSets[Slot] = _DisjointSets()
     protections: dict[Slot, str] = {}
     for name, module in model.named_modules():
-        if not isinstance(module, _ConvNd | nn.Linear) or module not in graph.module2node:
+        if name not in filtering or module not in graph.module2node:
             continue
         pruner = graph.get_pruner_of_module(module)
         uncovered = [
@@ -101,9 +101,10 @@ def channel_units(model: nn.Module, input_shape: Sequence[int]) -> list[Unit]:
     for members in sets.members():
         slots = tuple(sorted(members, key=lambda slot: (order[slot.module], slot.side, slot.index)))
         reason = next((protections[slot] for slot in slots if slot in protections), None)
-        if reason is None and not _has_consumer(slots, model):
+        if reason is None and not any(slot.side == "in" for slot in slots):
             reason = "its output is the network's output"
-        units.append(Unit(slots, reason))
+        makers = (slot.module for slot in slots if slot.side == "out" and slot.module in filtering)
+        units.append(Unit(slots, tuple(dict.fromkeys(makers)), reason))
     return sorted(units, key=lambda unit: (order[unit.slots[0].module], unit.slots[0].index))
 
 
@@ -119,37 +120,19 @@ def coupled_groups(model: nn.Module, input_shape: Sequence[int]) -> list[list[st
         four: the stem with the first stage's ``conv2``, and in each later stage the shortcut
         with the stage's ``conv2``.
     """
-    return [
-        list(group) for group in groups_of(model, channel_units(model, input_shape)) if group[1:]
-    ]
+    units = channel_units(model, input_shape)
+    return [list(group) for group in groups_of(model, units) if len(group) > 1]
 
 
 def groups_of(model: nn.Module, units: Sequence[Unit]) -> list[tuple[str, ...]]:
-    """Join the convolution and linear layers that share a unit; each layer is in one group."""
-    sets: _DisjointSets = _DisjointSets()
+    """Join the layers that share a unit; each layer is in one group, all in model order."""
+    sets: _DisjointSets[str] = _DisjointSets()
     for unit in units:
-        layers = filter_layers(model, unit)
-        for layer in layers:
-            sets.join(Slot(layers[0], "out", 0), Slot(layer, "out", 0))
+        for layer in unit.layers:
+            sets.join(unit.layers[0], layer)
     order = {name: position for position, (name, _) in enumerate(model.named_modules())}
-    groups = [
-        tuple(sorted({slot.module for slot in members}, key=order.__getitem__))
-        for members in sets.members()
-    ]
+    groups = [tuple(sorted(group, key=order.__getitem__)) for group in sets.members()]
     return sorted(groups, key=lambda group: order[group[0]])
-
-
-def filter_layers(model: nn.Module, unit: Unit) -> tuple[str, ...]:
-    """The convolution and linear layers whose filters are in a unit."""
-    return tuple(
-        name
-        for name in unit.modules("out")
-        if isinstance(model.get_submodule(name), _ConvNd | nn.Linear)
-    )
-
-
-def _has_consumer(slots: Sequence[Slot], model: nn.Module) -> bool:
-    return any(slot.side == "in" for slot in slots)
 
 
 def _collect(
@@ -159,7 +142,7 @@ def _collect(
     anchors: Sequence[Slot],
     names: dict[nn.Module, str],
     reused: set[str],
-    sets: _DisjointSets,
+    sets: _DisjointSets[Slot],
     protections: dict[Slot, str],
 ) -> None:
     """Read one of the library's groups into slots, joined by the root filter they come from."""
@@ -261,30 +244,30 @@ def _reused_modules(model: nn.Module, input_shape: Sequence[int]) -> set[str]:
     return {name for name, count in counts.items() if count > 1}
 
 
-class _DisjointSets:
-    """Slots joined into sets (union by first arrival, paths halved)."""
+class _DisjointSets(Generic[T]):
+    """Things joined into sets (union by first arrival, paths halved)."""
 
     def __init__(self) -> None:
-        self._parent: dict[Slot, Slot] = {}
+        self._parent: dict[T, T] = {}
 
-    def __contains__(self, slot: Slot) -> bool:
-        return slot in self._parent
+    def __contains__(self, thing: T) -> bool:
+        return thing in self._parent
 
-    def find(self, slot: Slot) -> Slot:
+    def find(self, thing: T) -> T:
         parent = self._parent
-        parent.setdefault(slot, slot)
-        while parent[slot] != slot:
-            parent[slot] = parent[parent[slot]]
-            slot = parent[slot]
-        return slot
+        parent.setdefault(thing, thing)
+        while parent[thing] != thing:
+            parent[thing] = parent[parent[thing]]
+            thing = parent[thing]
+        return thing
 
-    def join(self, a: Slot, b: Slot) -> None:
+    def join(self, a: T, b: T) -> None:
         first, second = self.find(a), self.find(b)
         if first != second:
             self._parent[second] = first
 
-    def members(self) -> list[list[Slot]]:
-        found: dict[Slot, list[Slot]] = {}
-        for slot in self._parent:
-            found.setdefault(self.find(slot), []).append(slot)
+    def members(self) -> list[list[T]]:
+        found: dict[T, list[T]] = {}
+        for thing in self._parent:
+            found.setdefault(self.find(thing), []).append(thing)
         return list(found.values())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from stillhouse_compression.thinning.graph import Side, Slot, Unit, filter_layers, groups_of
+from stillhouse_compression.thinning.graph import Side, Slot, Unit, groups_of
 from stillhouse_compression.thinning.report import StayedMasked
 from stillhouse_compression.thinning.shapes import is_depthwise
 
@@ -81,8 +81,7 @@ class _Zeros:
         """A unit's filters, or the input channels that read it."""
         if part == "channels":
             return [slot for slot in unit.slots if slot.side == "in"]
-        layers = set(filter_layers(self.model, unit))
-        return [slot for slot in unit.slots if slot.side == "out" and slot.module in layers]
+        return [slot for slot in unit.slots if slot.side == "out" and slot.module in unit.layers]
 
     def blame(self, unit: Unit, part: Part) -> tuple[str, ...] | None:
         """The layers in which a unit is not zero; None when it is zero in none or has none."""
