@@ -119,7 +119,7 @@ def _start_server(
     command = [sys.executable, "-m", "stillhouse_service.cli", "serve"]
     command += ["--port", client.url.rsplit(":", 1)[1]]
     command += ["--database", f"sqlite:///{folder.path / 'stillhouse.db'}"]
-    command += ["--artifacts", str(folder.path / "artifacts")]
+    command += ["--artifacts", str(folder.path / "artifacts"), "--compute", "embedded"]
     children.append(Child("server", command, folder.path / "server.log", folder.lock))
     wait_for("the server", lambda: _answers(client), children, _START_S)
 

@@ -65,10 +65,10 @@ def panel(study: Study, trials: Sequence[Trial]) -> RenderableType:
     bar = Table.grid(padding=(0, 2))
     bar.add_row(
         Text(study.name, style="bold"),
-        ProgressBar(total=n_all, completed=len(ended), width=36),
-        Text(summary(study, trials)),
+        ProgressBar(total=n_all, completed=len(ended), width=40),
+        Text(study.state),
     )
-    parts: list[RenderableType] = [bar, Text(best(study)), Text("")]
+    parts: list[RenderableType] = [bar, Text(summary(study, trials)), Text(best(study)), Text("")]
     parts += [Text(f"  {line}", style="cyan") for line in _now(study, trials)]
     if ended:
         last = sorted(ended, key=lambda t: t.json.get("finished_at") or "")[-_N_SHOWN:]
@@ -201,8 +201,9 @@ def _figures(metrics: object) -> str:
 
 def _table(trials: Sequence[Trial]) -> Table:
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("trial", "p50", "ratio", "Top-1", ""):
-        table.add_column(name, justify="left" if name == "" else "right")
+    for name in ("trial", "p50", "ratio", "Top-1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis")
     for trial in trials:
         metrics = trial.metrics or {}
         if trial.state == "complete":
@@ -210,7 +211,7 @@ def _table(trials: Sequence[Trial]) -> Table:
             style = "green" if trial.is_feasible else "yellow"
         else:
             reason = str((trial.failure or {}).get("reason", ""))
-            kept, style = f"{trial.state} {reason}"[:60], "red"
+            kept, style = f"{trial.state}: {reason}", "red"
         table.add_row(
             str(trial.number),
             wording.value("latency_p50_ms", metrics.get("latency_p50_ms")),
