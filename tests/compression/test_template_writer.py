@@ -6,11 +6,16 @@ from torch import nn
 from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.models import available, build
 from stillhouse_compression.prunable import bundles
-from stillhouse_compression.template import check_against_model, parse_template
+from stillhouse_compression.template import Template, check_against_model, parse_template
 from stillhouse_compression.template_writer import Method, write_template, write_training
 
 SMALL = (3, 32, 32)
 QUICK = ("resnet20_cifar", "plain20_cifar", "vgg16_bn_cifar", "simplenet_cifar")
+
+
+@pytest.fixture(scope="module")
+def resnet_template() -> Template:
+    return parse_template(write_template("resnet20_cifar"), write_training())
 
 
 @pytest.mark.parametrize(
@@ -28,9 +33,16 @@ def test_the_template_of_every_network_checks_cleanly_against_it(name: str) -> N
     assert check_against_model(template, build(name)) == []
 
 
-@pytest.mark.parametrize("per", ["layer", "stage", "model"])
 @pytest.mark.parametrize(
-    "methods", [("filters",), ("elements",), ("rows",), ("elements", "rows", "filters")]
+    ("methods", "per"),
+    [
+        (("filters",), "model"),
+        (("elements",), "layer"),
+        (("rows",), "stage"),
+        (("elements", "rows", "filters"), "layer"),
+        (("elements", "rows", "filters"), "stage"),
+        (("elements", "rows", "filters"), "model"),
+    ],
 )
 def test_every_method_and_grouping_checks_cleanly(methods: tuple[Method, ...], per: str) -> None:
     model = build("resnet20_cifar")
@@ -66,17 +78,21 @@ def test_resnet_20_has_three_stages_of_three_free_layers_and_three_coupled_group
     }
 
 
-def test_coupled_layers_are_ranked_as_a_group_and_their_batchnorm_goes_along() -> None:
-    template = parse_template(write_template("resnet20_cifar"), write_training())
-    pruner = template.render(template.default_config()).schedule["pruners"]["stage2_coupled"]
+def test_coupled_layers_are_ranked_as_a_group_and_their_batchnorm_goes_along(
+    resnet_template: Template,
+) -> None:
+    pruner = resnet_template.render(resnet_template.default_config()).schedule["pruners"][
+        "stage2_coupled"
+    ]
     assert pruner["group_dependency"] == "Group"
     assert pruner["mask_batchnorm"] is True
 
 
-def test_pruning_ends_with_the_schedules_epochs_whatever_they_are() -> None:
-    template = parse_template(write_template("resnet20_cifar"), write_training())
-    for config in template.extremes():
-        rendered = template.render(config)
+def test_pruning_ends_with_the_schedules_epochs_whatever_they_are(
+    resnet_template: Template,
+) -> None:
+    for config in resnet_template.extremes():
+        rendered = resnet_template.render(config)
         epochs = rendered.training["epochs"]
         assert {policy["ending_epoch"] for policy in rendered.schedule["policies"]} == {epochs}
         assert rendered.training["recovery_epochs"] >= 1
