@@ -201,8 +201,8 @@ def _figures(metrics: object) -> str:
 
 def _table(trials: Sequence[Trial]) -> Table:
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for name in ("trial", "p50", "ratio", "Top-1"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name, width in (("trial", 5), ("p50", 9), ("ratio", 5), ("Top-1", 8)):
+        table.add_column(name, justify="right", min_width=width)
     table.add_column("", no_wrap=True, overflow="ellipsis")
     for trial in trials:
         metrics = trial.metrics or {}
