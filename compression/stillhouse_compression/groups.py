@@ -27,7 +27,7 @@ CRITERIA = ("Mean_Abs", "Max", "L1", "L2", "Mean_L1", "Mean_L2")
 
 def group_fault(group_type: str, name: str, shape: Sequence[int]) -> str | None:
     """Why a parameter of that shape has no such groups, or None."""
-    wanted = 2 if group_type in ("Rows", "Cols", "Rows+Cols") else 4
+    wanted = 2 if group_type in ("Rows", "Cols", "Rows+Cols", "Cols+Rows") else 4
     if len(shape) == wanted:
         return None
     layer = "a linear layer (2-D)" if wanted == 2 else "a convolution (4-D)"

@@ -1,8 +1,8 @@
 """Which of a network's parameters a name in a schedule means.
 
 A name is exact (``layer1.0.conv1.weight``) or a glob pattern whose ``*`` and ``?``
-also match dots (``layer1.*.conv1.weight``). The ``module.`` that DataParallel puts in
-front is ignored on both sides.
+also match dots (``layer1.*.conv1.weight``). The ``module`` that DataParallel puts into a
+name, at its front or where it wraps a part of the network, is ignored on both sides.
 
 Depends on: the standard library.
 """
@@ -16,8 +16,10 @@ PREFIX = "module."
 
 
 def canonical(name: str) -> str:
-    """``name`` without DataParallel's ``module.``."""
-    return name.removeprefix(PREFIX)
+    """``name`` without DataParallel's ``module``."""
+    if "module" not in name:
+        return name
+    return ".".join(part for part in name.split(".") if part != "module")
 
 
 def is_pattern(name: str) -> bool:
@@ -35,6 +37,9 @@ def match(pattern: str, names: Iterable[str]) -> list[str]:
     Returns:
         Matching names in the model's order and spelling; empty when there is none.
     """
+    names = list(names)
+    if pattern in names:
+        return [pattern]
     wanted = canonical(pattern)
     exact = [name for name in names if canonical(name) == wanted]
     if exact or not is_pattern(wanted):

@@ -295,6 +295,9 @@ class RegularizationPolicy(Policy):
         for name in self.regularizer.owns(moment.parameters):
             entry = moment.table[name]
             entry.set(self.regularizer.threshold(name, moment.parameters[name]))
-            entry.is_regularization_mask = not is_final
+            entry.is_regularization_mask = True
+        if is_final:
+            for entry in moment.table.values():
+                entry.is_regularization_mask = False
         for entry, parameter in moment.table.active(moment.parameters):
             entry.apply(parameter, keep_copy=False)

@@ -18,18 +18,35 @@ class _Loader(yaml.SafeLoader):
     """The safe loader, with ``1e-5`` a number and a repeated key an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
+        seen: dict[Hashable, yaml.Node] = {}
+        for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
-                if key in seen:
+                if key in seen and not _is_same(seen[key], value_node):
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key!r} stands there twice", key_node.start_mark
+                        None,
+                        None,
+                        f"key {key!r} stands there twice, with different values",
+                        key_node.start_mark,
                     )
-                seen.add(key)
+                seen[key] = value_node
         return super().construct_mapping(node, deep)
+
+
+def _is_same(one: yaml.Node, other: yaml.Node) -> bool:
+    """Whether two scalars, or two lists of scalars, say the same."""
+    if isinstance(one, yaml.ScalarNode) and isinstance(other, yaml.ScalarNode):
+        return bool(one.tag == other.tag and one.value == other.value)
+    if isinstance(one, yaml.SequenceNode) and isinstance(other, yaml.SequenceNode):
+        is_flat = all(isinstance(item, yaml.ScalarNode) for item in one.value)
+        return (
+            is_flat
+            and len(one.value) == len(other.value)
+            and all(map(_is_same, one.value, other.value))
+        )
+    return False
 
 
 _Loader.add_implicit_resolver(

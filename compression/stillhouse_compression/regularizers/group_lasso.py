@@ -23,7 +23,8 @@ from stillhouse_compression.arguments import (
 from stillhouse_compression.groups import SPANS, keep_groups
 from stillhouse_compression.pruners.threshold_structures import group_fits
 
-GROUP_TYPES = (*SPANS, "Rows+Cols")
+GROUP_TYPES = (*SPANS, "Rows+Cols", "Cols+Rows")
+BOTH = ("Rows+Cols", "Cols+Rows")
 EPSILON = 1e-8
 """Under the root of channel norms, as in the original."""
 
@@ -71,7 +72,7 @@ class GroupLassoRegularizer:
 
 def group_norms(weight: Tensor, group_type: str) -> Tensor:
     """Sum of the groups' L2 norms; its gradient at a group of zeros is 0."""
-    if group_type == "Rows+Cols":
+    if group_type in BOTH:
         return group_norms(weight, "Rows") + group_norms(weight, "Cols")
     if group_type == "Channels":
         return channel_norms(weight).sum()
@@ -88,7 +89,7 @@ def _faults(arguments: Arguments) -> Iterable[tuple[str, str]]:
     if arguments["threshold_criteria"] is None:
         return
     for name, (_, group_type) in arguments["reg_regims"].items():
-        if group_type == "Rows+Cols":
+        if group_type in BOTH:
             message = "Rows+Cols overlap and cannot be thresholded; take Rows or Cols"
             yield f"reg_regims.{name}", message
 
