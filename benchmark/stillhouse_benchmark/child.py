@@ -4,10 +4,11 @@ Depends on: the standard library; numpy and the runtime through job.py and backe
 process of its own so that a driver that hangs or crashes takes nothing else with it. It dies with
 its parent: by PDEATHSIG on Linux, and where that is missing by the end of its standard input.
 
-One JSON line in: ``{"describe": [device, ...], "host": name}`` or ``{"job": Job, "files": {hash:
+One JSON line in: ``{"describe": [device, ...], "host": name}``, ``{"list": host}``,
+``{"check": path, "device": name}`` or ``{"job": Job, "files": {hash:
 path}, "work_folder", "rank_folder", "lock_folder"}``. JSON lines out: ``{"ready": true}``,
-``{"progress": {...}}``, and last ``{"devices": [...]}``, ``{"result": ...}``, ``{"failure": ...}``
-or ``{"fatal": text}``.
+``{"progress": {...}}``, and last ``{"devices": [...]}``, ``{"check": ...}``, ``{"result": ...}``,
+``{"failure": ...}`` or ``{"fatal": text}``.
 """
 
 from __future__ import annotations
@@ -57,7 +58,15 @@ def main(arguments: list[str]) -> int:
         errand = json.loads(line)
         if "describe" in errand:
             devices = [backend.describe(d, errand["host"]).to_json() for d in errand["describe"]]
-            say({"devices": devices, "present": list(backend.device_names())})
+            say({"devices": devices})
+        elif "list" in errand:
+            names = backend.device_names()
+            say({"devices": [backend.describe(name, errand["list"]).to_json() for name in names]})
+        elif "check" in errand:
+            from stillhouse_benchmark.preflight import preflight
+
+            found = preflight(backend, Path(errand["check"]), errand["device"], None)
+            say({"check": found.to_json()})
         else:
             say(_do_job(backend, errand, say))
     except BenchmarkError as error:

@@ -76,7 +76,7 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
     report("check", 0.0)
     paths = {name: _named(bench, name, sha) for name, sha in _models(job)}
     for path in paths.values():
-        read_onnx(path)
+        check_outline(path)
     probe = _Probe.load(job, bench)
     images = open_images(bench.path(job.data.sha256), bench.path, job.split)
 
@@ -108,6 +108,31 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
     report("layers", 0.0)
     profiles = _profile(job, bench, paths, probe.inputs[:1], measurement)
     return _result(job, bench, measurement, accuracy, agreement, profiles, started_s)
+
+
+def check_outline(path: Path) -> None:
+    """Refuse a damaged file, and a network we could not time, before the runtime sees it.
+
+    Raises:
+        JobFailed: ``bad-artifact``, or ``unsupported`` for open shapes and several inputs.
+    """
+    outline = read_onnx(path)
+    if len(outline.inputs) != 1 or len(outline.outputs) != 1:
+        raise JobFailed(
+            "unsupported",
+            "check",
+            f"a network needs one input and one output, {path.name} has {len(outline.inputs)} "
+            f"and {len(outline.outputs)}",
+        )
+    for name, shape in outline.inputs.items():
+        if 0 in shape or not shape:
+            told = ", ".join(str(size or "?") for size in shape)
+            raise JobFailed(
+                "unsupported",
+                "check",
+                f"input {name} has the open shape ({told}); export with a fixed shape such as "
+                "(1, 3, 32, 32)",
+            )
 
 
 @dataclass(frozen=True)

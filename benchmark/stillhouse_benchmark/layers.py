@@ -92,6 +92,7 @@ def layer_of(name: str, originals: Sequence[str] = ()) -> str | None:
     """The layer a node was made for, None where its names tell none."""
     for original in originals or (name,):
         plain = original[: -len(BIAS_SPLIT)] if original.endswith(BIAS_SPLIT) else original
+        plain = plain.partition("@")[0]  # the stick's stages of one layer: conv1@soc=01/02
         if plain and not INVENTED.match(plain):
             return plain
     return None

@@ -94,17 +94,45 @@ class InferenceChild:
         Raises:
             BenchmarkError: the runtime does not load, or a device is not there.
         """
-        self._send({"describe": list(devices), "host": host})
-        deadline = self._clock() + START_LIMIT_S
+        answer = self.ask({"describe": list(devices), "host": host}, "devices", START_LIMIT_S)
+        return [Device.from_json(item) for item in answer]
+
+    def list_devices(self, host: str) -> list[Device]:
+        """Ask what devices are here.
+
+        Raises:
+            BenchmarkError: the runtime does not load.
+        """
+        answer = self.ask({"list": host}, "devices", START_LIMIT_S)
+        return [Device.from_json(item) for item in answer]
+
+    def check(self, path: Path, device: str, limit_s: float) -> Mapping[str, Any]:
+        """Ask whether a device can run a network; a ``Preflight`` as JSON.
+
+        Raises:
+            BenchmarkError: no answer, or no such device.
+        """
+        errand = {"check": str(path.resolve()), "device": device}
+        answer: Mapping[str, Any] = self.ask(errand, "check", limit_s)
+        return answer
+
+    def ask(self, errand: Mapping[str, object], key: str, limit_s: float) -> Any:
+        """Send a short errand and wait for the message with ``key``.
+
+        Raises:
+            BenchmarkError: the child refused, died, or did not answer in time.
+        """
+        self._send(errand)
+        deadline = self._clock() + limit_s
         while self._clock() < deadline:
             message = self._next()
             if message is None:
-                raise BenchmarkError(f"the inference process died: {self._how_it_ended()}")
+                raise BenchmarkError(self._how_it_ended())
             if "fatal" in message:
                 raise BenchmarkError(str(message["fatal"]))
-            if "devices" in message:
-                return [Device.from_json(item) for item in message["devices"]]
-        raise BenchmarkError(f"the runtime did not answer within {START_LIMIT_S:g} s")
+            if key in message:
+                return message[key]
+        raise BenchmarkError(f"the runtime did not answer within {limit_s:g} s")
 
     def run(
         self,

@@ -6,6 +6,7 @@ Depends on: the standard library.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Sequence
 
 from stillhouse_benchmark.cache import Cache
 from stillhouse_benchmark.client import Client
+from stillhouse_benchmark.doctor import examine, render
 from stillhouse_benchmark.errors import BenchmarkError
 from stillhouse_benchmark.hostinfo import host_name
 from stillhouse_benchmark.lock import DeviceLock, lock_folder
@@ -31,16 +33,50 @@ log = logging.getLogger("stillhouse.worker")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.WARNING if options.quiet else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = given[0] if given and given[0] in COMMANDS else ""
     try:
+        if command:
+            return COMMANDS[command](given[1:])
+        options = _parser().parse_args(given)
+        logging.basicConfig(
+            level=logging.WARNING if options.quiet else logging.INFO,
+            format="%(asctime)s %(levelname)s %(message)s",
+        )
         return serve(options)
     except BenchmarkError as error:
         print(f"stillhouse-worker: {error}", file=sys.stderr)
         return 1
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Print what is here and what is missing; 1 when something is."""
+    argparse.ArgumentParser(prog="stillhouse-worker doctor").parse_args(arguments)
+    findings = examine()
+    print(render(findings))
+    return int(any(finding.state == "missing" for finding in findings))
+
+
+def check(arguments: Sequence[str]) -> int:
+    """Ask a device's compiler about one ONNX file; 0 supported, 2 not."""
+    parser = argparse.ArgumentParser(prog="stillhouse-worker check")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--device", default="CPU", help="MYRIAD needs no stick for this")
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds")
+    options = parser.parse_args(arguments)
+    if not options.file.is_file():
+        raise BenchmarkError(f"no file {options.file}")
+    child = InferenceChild(options.runtime)
+    try:
+        found = child.check(options.file, options.device, options.limit)
+    finally:
+        child.kill()
+    print(json.dumps(found, indent=1))
+    return 0 if found["is_supported"] else 2
+
+
+COMMANDS = {"doctor": doctor, "check": check}
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -110,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="stillhouse-worker",
         description="Lease jobs from a Stillhouse server and time networks on OpenVINO devices.",
+        epilog="Other commands: stillhouse-worker doctor; stillhouse-worker check FILE.onnx.",
     )
     parser.add_argument("--server", required=True, help="the server's URL")
     parser.add_argument(

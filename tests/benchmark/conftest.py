@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import queue
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -93,7 +97,6 @@ def model_bytes(
     )
     opset = [helper.make_opsetid("", 13)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=7)
-    onnx.checker.check_model(model)
     data: bytes = model.SerializeToString()
     return data
 
@@ -354,3 +357,55 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 @pytest.fixture
 def until() -> Callable[..., None]:
     return wait_until
+
+
+class Worker:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "worker.log"
+        self.command = [sys.executable, "-m", "stillhouse_benchmark"]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, url: str, *extra: str) -> None:
+        command = [*self.command, "--server", url]
+        command += ["--device", "CPU", "--host", "edge", "--cache-dir", str(self.folder / "cache")]
+        command += ["--lock-dir", str(self.folder / "locks"), *extra]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment())
+
+    def environment(self) -> dict[str, str]:
+        here = str(Path(__file__).parent)
+        known = os.environ.get("PYTHONPATH")
+        return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([known] if known else [])])}
+
+    def children(self) -> list[int]:
+        assert self.process is not None
+        told = Path(f"/proc/{self.process.pid}/task")
+        pids: list[int] = []
+        for task in told.iterdir():
+            pids += [int(pid) for pid in (task / "children").read_text().split()]
+        return pids
+
+    def end(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    started = Worker(tmp_path)
+    yield started
+    if started.process is not None and started.process.poll() is None:
+        started.process.kill()
+        started.process.wait()
+
+
+@pytest.fixture
+def model() -> Callable[..., bytes]:
+    """Builds ONNX from nodes and weights."""
+
+    def build(*arguments: Any) -> bytes:
+        return model_bytes(*arguments)
+
+    return build

@@ -4,58 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict
 
 import pytest
 
 from stillhouse_benchmark.protocol import FAILURE_CLASSES, Failure, Result
 
 MakeJob = Callable[..., Dict[str, Any]]
-
-
-class Worker:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "worker.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self, url: str, *extra: str) -> None:
-        command = [sys.executable, "-m", "stillhouse_benchmark", "--server", url]
-        command += ["--device", "CPU", "--host", "edge", "--cache-dir", str(self.folder / "cache")]
-        command += ["--lock-dir", str(self.folder / "locks"), *extra]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment())
-
-    def environment(self) -> dict[str, str]:
-        here = str(Path(__file__).parent)
-        known = os.environ.get("PYTHONPATH")
-        return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([known] if known else [])])}
-
-    def children(self) -> list[int]:
-        assert self.process is not None
-        told = Path(f"/proc/{self.process.pid}/task")
-        pids: list[int] = []
-        for task in told.iterdir():
-            pids += [int(pid) for pid in (task / "children").read_text().split()]
-        return pids
-
-    def end(self) -> int:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> Iterator[Worker]:
-    started = Worker(tmp_path)
-    yield started
-    if started.process is not None and started.process.poll() is None:
-        started.process.kill()
-        started.process.wait()
 
 
 def is_running(pid: int) -> bool:
@@ -66,7 +23,7 @@ def is_running(pid: int) -> bool:
 
 
 def test_a_job_comes_back_as_a_result_and_the_worker_leases_again(
-    server: Any, worker: Worker, make_job: MakeJob
+    server: Any, worker: Any, make_job: MakeJob
 ) -> None:
     server.add(make_job(server.shelf))
     worker.start(server.url)
@@ -81,7 +38,7 @@ def test_a_job_comes_back_as_a_result_and_the_worker_leases_again(
 
 
 def test_the_second_job_downloads_nothing_it_has(
-    server: Any, worker: Worker, make_job: MakeJob
+    server: Any, worker: Any, make_job: MakeJob
 ) -> None:
     job = make_job(server.shelf)
     server.add(job)
@@ -94,7 +51,7 @@ def test_the_second_job_downloads_nothing_it_has(
 
 
 def test_bad_jobs_fail_with_their_class_and_the_next_one_is_done(
-    server: Any, worker: Worker, make_job: MakeJob, slim_net: Any
+    server: Any, worker: Any, make_job: MakeJob, slim_net: Any
 ) -> None:
     server.add(make_job(server.shelf, candidate=b"no network at all"))
     missing = make_job(server.shelf)
@@ -113,7 +70,7 @@ def test_bad_jobs_fail_with_their_class_and_the_next_one_is_done(
 
 
 def test_content_that_is_not_the_announced_one_is_refused(
-    server: Any, worker: Worker, make_job: MakeJob
+    server: Any, worker: Any, make_job: MakeJob
 ) -> None:
     job = make_job(server.shelf)
     sha = job["candidate"]["sha256"]
@@ -127,7 +84,7 @@ def test_content_that_is_not_the_announced_one_is_refused(
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(
-    server: Any, worker: Worker, make_job: MakeJob
+    server: Any, worker: Any, make_job: MakeJob
 ) -> None:
     job = make_job(server.shelf)
     server.cut_after[job["baseline"]["sha256"]] = 1000
@@ -138,7 +95,7 @@ def test_a_download_that_breaks_off_goes_on_where_it_stopped(
 
 
 def test_a_forgotten_worker_registers_again(
-    server: Any, worker: Worker, make_job: MakeJob, until: Any
+    server: Any, worker: Any, make_job: MakeJob, until: Any
 ) -> None:
     worker.start(server.url)
     until(lambda: "wrk_1" in server.workers)
@@ -149,7 +106,7 @@ def test_a_forgotten_worker_registers_again(
 
 
 def test_a_result_waits_for_a_server_that_was_away(
-    server: Any, worker: Worker, make_job: MakeJob, until: Any
+    server: Any, worker: Any, make_job: MakeJob, until: Any
 ) -> None:
     server.add(make_job(server.shelf))
     worker.start(server.url)
@@ -161,7 +118,7 @@ def test_a_result_waits_for_a_server_that_was_away(
 
 
 def test_a_worker_told_to_stop_hands_its_job_back_and_leaves_nothing_running(
-    server: Any, worker: Worker, make_job: MakeJob, until: Any
+    server: Any, worker: Any, make_job: MakeJob, until: Any
 ) -> None:
     server.add(make_job(server.shelf, settings={"target_interval": 1e-9, "time_limit_s": 60.0}))
     worker.start(server.url)
@@ -174,7 +131,7 @@ def test_a_worker_told_to_stop_hands_its_job_back_and_leaves_nothing_running(
 
 
 def test_a_cancelled_job_is_dropped_without_a_word(
-    server: Any, worker: Worker, make_job: MakeJob, until: Any
+    server: Any, worker: Any, make_job: MakeJob, until: Any
 ) -> None:
     server.add(make_job(server.shelf, settings={"target_interval": 1e-9, "time_limit_s": 60.0}))
     worker.start(server.url)
@@ -186,7 +143,7 @@ def test_a_cancelled_job_is_dropped_without_a_word(
 
 
 def test_a_killed_inference_process_costs_one_attempt_and_nothing_else(
-    server: Any, worker: Worker, make_job: MakeJob, until: Any
+    server: Any, worker: Any, make_job: MakeJob, until: Any
 ) -> None:
     server.add(make_job(server.shelf, settings={"n_compilations": 10}))
     worker.start(server.url)
@@ -197,7 +154,7 @@ def test_a_killed_inference_process_costs_one_attempt_and_nothing_else(
 
 
 def test_inference_dies_with_a_worker_that_is_killed(
-    server: Any, worker: Worker, make_job: MakeJob, until: Any
+    server: Any, worker: Any, make_job: MakeJob, until: Any
 ) -> None:
     server.add(make_job(server.shelf, settings={"target_interval": 1e-9, "time_limit_s": 60.0}))
     worker.start(server.url)
@@ -208,7 +165,7 @@ def test_inference_dies_with_a_worker_that_is_killed(
     until(lambda: not any(is_running(pid) for pid in children), 10.0)
 
 
-def test_a_device_serves_one_worker_at_a_time(server: Any, worker: Worker, until: Any) -> None:
+def test_a_device_serves_one_worker_at_a_time(server: Any, worker: Any, until: Any) -> None:
     worker.start(server.url)
     until(lambda: server.n_registrations == 1)
     assert worker.process is not None
@@ -225,7 +182,7 @@ def test_a_device_serves_one_worker_at_a_time(server: Any, worker: Worker, until
     [("hanging", "timeout"), ("crashing", "device-fault"), ("refusing", "unsupported")],
 )
 def test_a_bad_device_fails_its_job_and_not_the_worker(
-    server: Any, worker: Worker, make_job: MakeJob, factory: str, failure_class: str
+    server: Any, worker: Any, make_job: MakeJob, factory: str, failure_class: str
 ) -> None:
     assert failure_class in FAILURE_CLASSES
     server.add(make_job(server.shelf))
@@ -237,7 +194,7 @@ def test_a_bad_device_fails_its_job_and_not_the_worker(
     assert failure.layers == (("fc",) if factory == "refusing" else ())
 
 
-def test_an_upgrade_is_asked_for_and_ends_the_worker(server: Any, worker: Worker) -> None:
+def test_an_upgrade_is_asked_for_and_ends_the_worker(server: Any, worker: Any) -> None:
     server.refuse["/v1/workers"] = 426
     worker.start(server.url)
     assert worker.process is not None
@@ -245,7 +202,7 @@ def test_an_upgrade_is_asked_for_and_ends_the_worker(server: Any, worker: Worker
     assert "426" in worker.log.read_text()
 
 
-def test_an_unknown_device_ends_with_the_list_of_those_here(worker: Worker, server: Any) -> None:
+def test_an_unknown_device_ends_with_the_list_of_those_here(worker: Any, server: Any) -> None:
     worker.start(server.url, "--device", "TOASTER")
     assert worker.process is not None
     assert worker.process.wait(timeout=30) == 1

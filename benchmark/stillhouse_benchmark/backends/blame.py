@@ -22,6 +22,8 @@ FAULTS = (
     "ZE_RESULT_ERROR_DEVICE_LOST",
 )
 MAX_REASON = 600
+SOURCE_LINE = re.compile(r"^(\[ *\w+ *\]\s*)?\S+\.(cpp|hpp|h):\d+:?\s*|^\[ \w+ \]$")
+NOISE = re.compile(r"(Exception from |Check '|While validating|at )")
 
 
 def unsupported_reason(path: Path, stage: str, message: str) -> JobFailed:
@@ -66,13 +68,7 @@ def blamed_layers(message: str, nodes: tuple[Node, ...]) -> tuple[str, ...]:
 
 def short_reason(message: str) -> str:
     """A runtime's message without its source lines and stack, at most 600 characters."""
-    lines = [line.strip() for line in message.splitlines()]
-    kept = [
-        line
-        for line in lines
-        if line
-        and not re.match(r"(Exception from |Check '|/|\S+\.(cpp|hpp):\d+)", line)
-        and not line.startswith(("While validating", "at "))
-    ]
-    text = " ".join(kept) or " ".join(line for line in lines if line) or "no reason given"
+    lines = [SOURCE_LINE.sub("", line.strip()) for line in message.splitlines()]
+    kept = [line for line in lines if line and not NOISE.match(line)]
+    text = " ".join(kept) or message.strip() or "no reason given"
     return text if len(text) <= MAX_REASON else text[: MAX_REASON - 3] + "..."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stillhouse_benchmark.backends.blame import unsupported_reason
-from stillhouse_benchmark.errors import BenchmarkError, JobFailed
+from stillhouse_benchmark.errors import BenchmarkError
 from stillhouse_benchmark.layers import NodeTime, Profile, middle_mean
 from stillhouse_benchmark.protocol import Device
 
@@ -144,21 +144,6 @@ class OpenVino:
             except RuntimeError as error:
                 raise unsupported_reason(path, "read", str(error)) from error
         model = self._models[path]
-        for port in model.inputs:
-            if port.get_partial_shape().is_dynamic:
-                raise JobFailed(
-                    "unsupported",
-                    "compile",
-                    f"input {port.get_any_name()} has the open shape {port.get_partial_shape()}; "
-                    "export with a fixed shape such as (1, 3, 32, 32)",
-                )
-        if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise JobFailed(
-                "unsupported",
-                "compile",
-                f"a network needs one input and one output, got {len(model.inputs)} and "
-                f"{len(model.outputs)}",
-            )
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],

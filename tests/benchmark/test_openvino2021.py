@@ -1,0 +1,181 @@
+"""The same worker on OpenVINO 2021.4.2 under Python 3.9 or 3.8, installed for real.
+
+Skipped, and said so, where no such Python is to be had or the packages cannot be fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipapp
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from stillhouse_benchmark.protocol import Result
+
+ROOT = Path(__file__).resolve().parents[2]
+MakeJob = Callable[..., Any]
+pytestmark = pytest.mark.timeout(600)  # the first run installs the environment
+
+
+def old_python() -> str | None:
+    """A Python 3.9 or 3.8 that starts."""
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
+    found = [str(path) for root in roots for path in sorted(root.glob("3.[98].*/bin/python3"))]
+    found = found[::-1] + [path for path in map(shutil.which, ("python3.9", "python3.8")) if path]
+    for path in found:
+        code = "import sys; sys.exit(sys.version_info[:2] not in ((3, 8), (3, 9)))"
+        if subprocess.run([path, "-c", code], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
+
+
+@pytest.fixture(scope="session")
+def old_runtime() -> str:
+    """The interpreter of an environment with `pip install "./benchmark[openvino2021]"`."""
+    python = old_python()
+    if python is None:
+        pytest.skip("RUNTIME openvino2021 NOT TESTED: no Python 3.9 or 3.8 on this machine")
+    stamp = hashlib.sha256((ROOT / "benchmark" / "pyproject.toml").read_bytes()).hexdigest()[:12]
+    folder = ROOT / "build" / f"openvino2021-{stamp}"
+    interpreter = folder / "bin" / "python"
+    if not (folder / "installed").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([python, "-m", "venv", str(folder)], check=True, capture_output=True)
+        # Editable, so that the tests see the code as it is.
+        wanted = f"{ROOT / 'benchmark'}[openvino2021]"
+        command = [str(interpreter), "-m", "pip", "install", "-q", "-e", wanted]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"RUNTIME openvino2021 NOT TESTED: pip: {done.stderr.strip()[-300:]}")
+        (folder / "installed").touch()
+    return str(interpreter)
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def run(interpreter: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [interpreter, "-m", "stillhouse_benchmark", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=clean_environment(),
+    )
+
+
+def test_the_old_runtime_does_a_job_with_numpys_counts_and_torchs_layer_names(
+    server: Any,
+    worker: Any,
+    make_job: MakeJob,
+    old_runtime: str,
+    digits: Any,
+    wide_net: Any,
+    slim_net: Any,
+) -> None:
+    worker.command = [old_runtime, "-m", "stillhouse_benchmark"]
+    server.add(make_job(server.shelf))
+    worker.start(server.url, "--once")
+    result = Result.from_json(server.wait("result"))
+    images = digits.normalised()
+    for counts, net in (
+        (result.accuracy.candidate, slim_net),
+        (result.accuracy.baseline, wide_net),
+    ):
+        right = net.answer(images).argmax(axis=1) == digits.labels
+        assert counts.top1_correct == right.sum()
+    assert result.agreement["candidate"].max_rel < 1e-5
+    assert (result.host.runtime, result.host.runtime_version) == ("openvino2021", "2021.4.2")
+    rows = {row.layer: row for row in result.layers}
+    assert {"conv1", "conv2", "fc", "(runtime)"} <= set(rows)
+    assert max(result.layers[:-1], key=lambda row: row.baseline_ms).layer == "conv2"
+    assert worker.process.wait(timeout=30) == 0
+
+
+def test_one_file_is_a_whole_worker(
+    server: Any, worker: Any, make_job: MakeJob, old_runtime: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "source"
+    shutil.copytree(ROOT / "benchmark" / "stillhouse_benchmark", folder / "stillhouse_benchmark")
+    target = tmp_path / "worker.pyz"
+    zipapp.create_archive(folder, target, main="stillhouse_benchmark.worker:main")
+    server.add(make_job(server.shelf))
+    worker.command = [old_runtime, str(target)]
+    worker.start(server.url, "--once")
+    assert Result.from_json(server.wait("result")).host.runtime == "openvino2021"
+    assert worker.process.wait(timeout=30) == 0
+
+
+def test_the_sticks_compiler_runs_without_a_stick_and_knows_every_layer(
+    old_runtime: str, tmp_path: Path, wide_net: Any
+) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(wide_net.onnx())
+    found = json.loads(run(old_runtime, "check", str(path), "--device", "MYRIAD").stdout)
+    assert found["is_supported"] is True
+    assert found["missing_layers"] == []
+    # FP16: two bytes a weight, 48 * (3 + 48) * 9 + 480 of them; the blob holds at least those.
+    assert found["blob_bytes"] > 2 * (48 * 51 * 9 + 480)
+    assert {"conv1", "conv2", "fc"} <= set(found["stages"])
+
+
+def test_the_sticks_compiler_names_the_layer_it_cannot_do(
+    old_runtime: str, tmp_path: Path, slim_net: Any, model: Any
+) -> None:
+    weights = {name: slim_net.weights[name] for name in ("conv1.weight", "conv1.bias")}
+    nodes = [
+        helper.make_node(
+            "Conv", ["input", *weights], ["conv1"], name="conv1", kernel_shape=[3, 3], pads=[1] * 4
+        ),
+        helper.make_node("Selu", ["conv1"], ["features.3"], name="features.3"),
+        helper.make_node("GlobalAveragePool", ["features.3"], ["pool"], name="pool"),
+    ]
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model(nodes, weights, [1, 3, 16, 16], "pool", [1, 8, 1, 1]))
+    answer = run(old_runtime, "check", str(path), "--device", "MYRIAD")
+    found = json.loads(answer.stdout)
+    assert answer.returncode == 2
+    assert found["layers"] == ["features.3"]
+    assert "unsupported layer type" in found["reason"]
+
+
+def test_the_doctor_of_the_old_runtime_looks_for_the_stick(old_runtime: str) -> None:
+    answer = run(old_runtime, "doctor")
+    assert "openvino2021 2021.4.2" in answer.stdout
+    assert "libusb" in answer.stdout and "udev rule" in answer.stdout
+
+
+def test_both_runtimes_answer_alike(
+    old_runtime: str, tmp_path: Path, wide_net: Any, digits: Any
+) -> None:
+    path, images = tmp_path / "net.onnx", tmp_path / "images.npy"
+    path.write_bytes(wide_net.onnx())
+    np.save(images, digits.normalised())
+    code = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from stillhouse_benchmark.backends import load_backend\n"
+        "net = load_backend('auto').compile(Path(sys.argv[1]), 'CPU', 'f32', 1)\n"
+        "out = []\n"
+        "for image in np.load(sys.argv[2]):\n"
+        "    net.write(image[None]); net.infer(); out.append(net.read())\n"
+        "np.save(sys.argv[3], np.stack(out))\n"
+    )
+    answers = []
+    for name, python in (("old", old_runtime), ("new", sys.executable)):
+        target = tmp_path / f"{name}.npy"
+        command = [python, "-c", code, str(path), str(images), str(target)]
+        subprocess.run(command, check=True, timeout=120, env=clean_environment())
+        answers.append(np.load(target))
+    assert np.allclose(answers[0], answers[1], atol=1e-5)
+    assert (answers[0].argmax(axis=1) == answers[1].argmax(axis=1)).all()
