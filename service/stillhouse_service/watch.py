@@ -200,10 +200,10 @@ def _figures(metrics: object) -> str:
 
 
 def _table(trials: Sequence[Trial]) -> Table:
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 2), header_style="dim", expand=True)
     for name, width in (("trial", 5), ("p50", 9), ("ratio", 5), ("Top-1", 8)):
         table.add_column(name, justify="right", min_width=width)
-    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
     for trial in trials:
         metrics = trial.metrics or {}
         if trial.state == "complete":
