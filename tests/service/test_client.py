@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from stillhouse import Client, ProblemError, WaitTimeout
+from stillhouse_service.study_file import study_spec_from_file
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
@@ -93,3 +96,18 @@ def test_the_catalogues_are_listed(client: Client, server: Any, connect: Any) ->
     assert "digits" in [dataset["name"] for dataset in client.datasets.list()]
     assert [device["kind"] for device in client.devices.list()] == ["MYRIAD"]
     assert client.health()["status"] == "ok"
+
+
+def test_the_digits_example_is_accepted_as_it_stands(
+    client: Client, server: Any, connect: Any
+) -> None:
+    connect(server)
+    spec = study_spec_from_file(EXAMPLES / "digits" / "study.yaml")
+    wanted = spec["baseline"]
+    baseline = client.baselines.create(**wanted)
+    server.compute_all()
+    study = client.studies.create(spec | {"baseline": baseline.id})
+    kinds = [parameter["kind"] for parameter in study.parameters]
+    assert len(kinds) >= 6
+    assert "choice" in kinds
+    assert study.spec["constraints"] == ["top1_drop <= 0.02"]
