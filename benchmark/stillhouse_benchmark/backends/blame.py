@@ -59,7 +59,8 @@ def blamed_layers(message: str, nodes: tuple[Node, ...]) -> tuple[str, ...]:
     words |= {word.strip(".:") for word in words}
     named = [node for node in nodes if words & {node.name, *node.outputs} - {""}]
     if not named:
-        operations = words | {word.rpartition(".")[2] for word in words}
+        # "Det-13" is Det of opset 13, "ai.onnx.Det" its full name.
+        operations = {re.sub(r"-\d+$", "", word).rpartition(".")[2] for word in words}
         named = [node for node in nodes if node.op_type in operations]
         common = {"Conv", "Add", "Relu", "Constant"}  # words that stand in messages anyway
         named = [node for node in named if node.op_type not in common]
