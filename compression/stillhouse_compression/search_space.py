@@ -19,6 +19,7 @@ from stillhouse_compression.safe_yaml import Value
 Clause: TypeAlias = Mapping[str, tuple[Value, ...]]
 
 MAX_COMBINATIONS = 4096
+MAX_CORNERS = 1000
 MAX_REDRAWS = 1000
 
 
@@ -88,24 +89,28 @@ class SearchSpace:
         raise RuntimeError(f"{MAX_REDRAWS} configs in a row were forbidden; forbid less")
 
     def extremes(self) -> list[dict[str, Value]]:
-        """Give configs that show every corner worth a dry run, the default first.
+        """Give configs that show every corner worth a dry run, the default first, at most 1000.
 
         Default, all low and all high; then every value of every choice, its parents set so that
         it is active, with the other parameters at their defaults, low and high. None is
         forbidden and none comes twice.
         """
+        return list(itertools.islice(self._corners(), MAX_CORNERS))
+
+    def _corners(self) -> Iterator[dict[str, Value]]:
         fillers = (_default, *_LOW_HIGH)
         givens: list[dict[str, Value]] = [{}]
         for parameter in self.parameters:
             if not parameter.is_range:
                 reached = {c.parent: c.values[0] for c in parameter.condition}
                 givens.extend({**reached, parameter.name: value} for value in parameter.choices)
-        found: dict[tuple[tuple[str, Value], ...], dict[str, Value]] = {}
+        found: set[tuple[tuple[str, Value], ...]] = set()
         for given, filler in itertools.product(givens, fillers):
             config = self.complete(filler, given)
-            if not self.is_forbidden(config):
-                found.setdefault(tuple(config.items()), config)
-        return list(found.values())
+            key = tuple(config.items())
+            if key not in found and not self.is_forbidden(config):
+                found.add(key)
+                yield config
 
     def opposed(self) -> Iterator[dict[str, Value]]:
         """Give configs in which one range stands at one end and all others at the other.

@@ -229,7 +229,7 @@ class TagReader:
     def reference(self, node: yaml.Node, path: str) -> tuple[str, float | int, float | int] | None:
         """Read ``!ref name`` or ``!ref {name:, scale:, offset:}`` as (name, scale, offset)."""
         if isinstance(node, yaml.ScalarNode):
-            if not node.value:
+            if not 0 < len(node.value) <= 10 * MAX_NAME:
                 self._findings.add(place_of(node, path), "!ref needs the name it refers to")
                 return None
             return node.value, 1, 0

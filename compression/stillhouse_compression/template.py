@@ -99,8 +99,11 @@ class Template:
 
         Raises:
             TemplateErrors: A value is unknown, missing, inactive, outside its range or
-                forbidden; every problem at the parameter's name.
+                forbidden, every problem at the parameter's name; or there is no such dialect.
         """
+        if dialect not in ("stillhouse", "original"):
+            message = f"no dialect {dialect!r}; there are stillhouse and original"
+            raise TemplateErrors([Problem("dialect", message)])
         taken, problems = self.space.admit(config)
         if problems:
             raise TemplateErrors(problems)

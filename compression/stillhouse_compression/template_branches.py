@@ -30,6 +30,9 @@ from stillhouse_compression.template_tree import (
     walk,
 )
 
+MAX_NUMBER = 2.0**53
+MAX_TRIED = 100_000  # combinations in all: a hostile template shall not hold a server up
+
 Conditions = tuple[Condition, ...]
 
 
@@ -49,6 +52,7 @@ class BranchCheck:
         self._broken = broken
         self._findings = findings
         self._is_sound = True
+        self._n_tried = 0
 
     def references(self, references: Iterable[tuple[Reference, Conditions]]) -> None:
         """Refuse references to unknown, circular, non-numeric or absent places."""
@@ -68,6 +72,9 @@ class BranchCheck:
                 self._findings.add(
                     reference.place, f"{reference.target} is no number: scale and offset need one"
                 )
+            if self._magnitude(reference) > MAX_NUMBER:
+                self._findings.add(reference.place, "the value grows beyond 2**53; scale it less")
+                self._is_sound = False
             config = self._counterexample(conditions, target.conditions)
             if config is not None:
                 self._findings.add(
@@ -102,20 +109,45 @@ class BranchCheck:
             tree = target.tree
         return tree
 
-    def _is_number(self, tree: Tree) -> bool:
-        values: tuple[Value, ...] = ()
+    def _values(self, tree: Tree) -> tuple[Value, ...]:
+        """Give what a leaf may be: its value, a range's ends, or choices."""
         if isinstance(tree, Scalar):
-            values = (tree.value,)
-        elif isinstance(tree, Slot) and tree.parameter in self._space.by_name:
+            return (tree.value,)
+        if isinstance(tree, Slot) and tree.parameter in self._space.by_name:
             parameter = self._space.by_name[tree.parameter]
-            values = parameter.ends() if parameter.is_range else parameter.choices
-        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+            return parameter.ends() if parameter.is_range else parameter.choices
+        return ()
+
+    def _is_number(self, tree: Tree) -> bool:
+        return all(
+            isinstance(value, int | float) and not isinstance(value, bool)
+            for value in self._values(tree)
+        )
+
+    def _magnitude(self, reference: Reference) -> float:
+        """Bound what a reference that leads to a value can come out as; text counts as 0."""
+        steps: list[Reference] = []
+        tree: Tree = reference
+        while isinstance(tree, Reference):
+            steps.append(tree)
+            target = self._targets.get(tree.target)
+            if target is None:
+                return 0.0
+            tree = target.tree
+        numbers = [abs(v) for v in self._values(tree) if isinstance(v, int | float)]
+        if all(step.scale == 1 and step.offset == 0 for step in steps) or not numbers:
+            return 0.0  # handed on as it is
+        # Compared before it is multiplied: whole numbers of YAML have no bound.
+        largest = min(max(numbers), 2 * MAX_NUMBER)
+        for step in reversed(steps):
+            largest = min(abs(step.scale) * largest + abs(step.offset), 2 * MAX_NUMBER)
+        return float(largest)
 
     def _counterexample(self, given: Conditions, needed: Conditions) -> Config | None:
         """Find choices under which ``given`` hold and ``needed`` do not."""
         if set(needed) <= set(given):
             return None
-        for config in self._space.combinations({c.parent for c in given + needed}):
+        for config in self._combinations({c.parent for c in given + needed}):
             if all(c.holds(config) for c in given) and not all(c.holds(config) for c in needed):
                 return config
         return None
@@ -143,7 +175,7 @@ class BranchCheck:
             for key, entry in _entries(table):
                 if possible is None or key in possible:
                     names |= self._deciding(_wrappers(entry))
-        for config in self._space.combinations(names):
+        for config in self._combinations(names):
             if not all(condition.holds(config) for condition in conditions):
                 continue
             name, place = self._instance_name(body, config)
@@ -188,6 +220,14 @@ class BranchCheck:
         return self._is_sound or not any(
             isinstance(tree, Reference) for top in trees for tree in walk(top)
         )
+
+    def _combinations(self, names: Collection[str]) -> Iterator[Config]:
+        """Give the combinations of some choices, while the whole check has not tried too many."""
+        for config in self._space.combinations(names):
+            self._n_tried += 1
+            if self._n_tried > MAX_TRIED:
+                return
+            yield config
 
     def _deciding(self, trees: Iterable[Tree]) -> set[str]:
         """Give the choices among and behind some trees."""

@@ -21,6 +21,7 @@ from stillhouse_compression.template import Template
 from stillhouse_compression.training import TrainingSettings
 
 MAX_RENDERINGS = 1000
+MAX_PLACES = 1_000_000  # rendered in all: a large template is tried at fewer configs
 _LAST_PART = re.compile(r"(\.[^.\[]*|\[[^\[]*\]|^[^.\[]*)$")
 
 
@@ -44,8 +45,12 @@ def dry_run(
     default = template.default_config()
     told: list[Problem] = []
     seen: set[str] = set()
+    n_places = 0
     for config in itertools.islice(_dry_configs(template), MAX_RENDERINGS):
         rendered = template.render(config)
+        n_places += len(rendered.origins)
+        if n_places > MAX_PLACES:
+            break
         branch = _branch(config, default, template)
         wrong = [*check_schedule(rendered.schedule, shapes), *training_check(rendered.training)]
         wrong += _misfits(rendered)

@@ -12,6 +12,8 @@ from stillhouse_compression.template_errors import Findings, Place
 
 Entries = dict[str, tuple[yaml.Node, yaml.Node]]
 
+MAX_KEY = 200
+
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -45,8 +47,10 @@ class MappingReader:
                 self._findings.add(place_of(key, path), "a key must be plain text")
             elif not key.value:
                 self._findings.add(place_of(key, path), "a key must not be empty")
-            elif not key.value.isprintable():
-                self._findings.add(place_of(key, path), "a key must be printable text")
+            elif not key.value.isprintable() or len(key.value) > MAX_KEY:
+                self._findings.add(
+                    place_of(key, path), f"a key must be printable and at most {MAX_KEY} long"
+                )
             elif key.value in own:
                 first = own[key.value][0].start_mark.line + 1
                 place = place_of(key, f"{path}.{key.value}" if path else key.value)

@@ -1,5 +1,7 @@
 """What a template may not say: every problem at once, each at its YAML path and line."""
 
+import time
+
 import pytest
 
 from stillhouse_compression.template import parse_template
@@ -48,6 +50,7 @@ def problems_of(template: str, training: str = "") -> list[tuple[str, str]]:
         ("!ref {name: b, by: 3}", "a.by", "no argument 'by'"),
         ("!ref {name: b, scale: 2}", "a", "no number"),
         ("!ref a", "a", "comes back to itself"),
+        ("!ref {name: d, scale: 1.0e+300}", "a", "grows beyond"),
         ("!range {low: 0, high: 1}", "a", "tag !range is not read"),
         ("!flaot {low: 0, high: 1}", "a", "did you mean '!float'"),
         ("!!python/object/apply:os.system [ls]", "a", "!!python/object/apply:os.system"),
@@ -61,7 +64,7 @@ def problems_of(template: str, training: str = "") -> list[tuple[str, str]]:
 def test_a_tag_that_means_nothing_is_refused_where_it_stands(
     tag: str, path: str, words: str
 ) -> None:
-    found = problems_of(f"b: text\nc: !choice [u, v]\na: {tag}\n")
+    found = problems_of(f"b: text\nc: !choice [u, v]\na: {tag}\nd: 123\n")
     assert [each for each, _ in found] == [path]
     assert words in found[0][1]
     assert "(line 3, column " in found[0][1]
@@ -221,3 +224,23 @@ def test_a_template_with_too_many_parameters_is_refused() -> None:
     items = ", ".join(["!int {low: 1, high: 2}"] * 400)
     found = problems_of(f"a: [{items}]\n")
     assert any("parameters" in message for _, message in found)
+
+
+def test_a_reference_may_hand_a_huge_number_on_but_not_scale_it() -> None:
+    huge = "9" * 400
+    assert parse_template(f"a: {huge}\nb: !ref a\n").render({}).schedule["b"] == int(huge)
+    ((path, message),) = problems_of(f"a: {huge}\nb: !ref {{name: a, scale: 0.5}}\n")
+    assert path == "b"
+    assert "grows beyond" in message
+
+
+def test_a_hostile_template_does_not_hold_the_reader_up() -> None:
+    # Every policy hangs on twelve switches of its own section's entries.
+    switches = "\n".join(f"  p{i}: !optional {{class: A}}" for i in range(12))
+    policy = (
+        "  - {pruner: {instance_name: !choice [" + ", ".join(f"p{i}" for i in range(12)) + "]}}"
+    )
+    text = f"pruners:\n{switches}\npolicies:\n" + "\n".join([policy] * 250)
+    started = time.process_time()
+    assert len(problems_of(text)) == 100
+    assert time.process_time() - started < 30.0  # without bounds: many minutes
