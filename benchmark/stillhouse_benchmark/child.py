@@ -4,11 +4,14 @@ Depends on: the standard library; numpy and the runtime through job.py and backe
 process of its own so that a driver that hangs or crashes takes nothing else with it. It dies with
 its parent: by PDEATHSIG on Linux, and where that is missing by the end of its standard input.
 
-One JSON line in: ``{"describe": [device, ...], "host": name}``, ``{"list": host}``,
-``{"check": path, "device": name}`` or ``{"job": Job, "files": {hash:
-path}, "work_folder", "rank_folder", "lock_folder"}``. JSON lines out: ``{"ready": true}``,
-``{"progress": {...}}``, and last ``{"devices": [...]}``, ``{"check": ...}``, ``{"result": ...}``,
-``{"failure": ...}`` or ``{"fatal": text}``.
+One JSON line in, one of::
+
+    {"describe": [device, ...], "host": name}    {"list": host}    {"self_test": device}
+    {"check": path, "device": name}
+    {"job": Job, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
+
+JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer
+(``devices``, ``self_test``, ``check``, ``result`` or ``failure``) or ``{"fatal": text}``.
 """
 
 from __future__ import annotations
@@ -62,6 +65,11 @@ def main(arguments: list[str]) -> int:
         elif "list" in errand:
             names = backend.device_names()
             say({"devices": [backend.describe(name, errand["list"]).to_json() for name in names]})
+        elif "self_test" in errand:
+            from stillhouse_benchmark.selftest import self_test
+
+            self_test(backend, errand["self_test"])
+            say({"self_test": True})
         elif "check" in errand:
             from stillhouse_benchmark.preflight import preflight
 
@@ -69,7 +77,7 @@ def main(arguments: list[str]) -> int:
             say({"check": found.to_json()})
         else:
             say(_do_job(backend, errand, say))
-    except BenchmarkError as error:
+    except (BenchmarkError, RuntimeError) as error:
         say({"fatal": str(error)})
         return 1
     return 0

@@ -28,6 +28,7 @@ from stillhouse_benchmark.errors import (
 )
 from stillhouse_benchmark.heartbeat import Heartbeat
 from stillhouse_benchmark.protocol import DataManifest, Failure, File, Job, Lease, Result
+from stillhouse_benchmark.quarantine import Quarantine
 from stillhouse_benchmark.session import Backoff, Session, until_reached
 from stillhouse_benchmark.supervise import InferenceChild, Limits, Stopped
 
@@ -46,6 +47,8 @@ class Settings:
         cache_folder: Of files and of the baselines' accuracy.
         silence_s: A child that says nothing for so long hangs.
         lease_wait_s: Length of a long poll.
+        max_failures: Device failures in a row until the device must pass a self-test.
+        reset_command: Run before a self-test.
     """
 
     runtime: str
@@ -53,6 +56,8 @@ class Settings:
     cache_folder: Path
     silence_s: float = 300.0
     lease_wait_s: float = LEASE_WAIT_S
+    max_failures: int = 3
+    reset_command: str | None = None
 
 
 class DeviceLoop:
@@ -82,6 +87,9 @@ class DeviceLoop:
         self._stop = stop
         self._backoff = Backoff(stop.wait)
         self._child: InferenceChild | None = None
+        self._quarantine = Quarantine(
+            device, settings.runtime, settings.max_failures, settings.reset_command, stop.wait
+        )
 
     def serve(self, max_jobs: int | None = None) -> None:
         """Serve jobs until stopped, or ``max_jobs`` of them.
@@ -94,6 +102,10 @@ class DeviceLoop:
         try:
             self._spare_child()
             while not self._stop.is_set() and (max_jobs is None or n_jobs < max_jobs):
+                if self._quarantine.is_needed:
+                    self._drop_child()  # it may hold the device
+                    if not self._quarantine.sit_out():
+                        break
                 lease = self._next_lease()
                 if lease is not None:
                     self._do(lease)
@@ -145,6 +157,7 @@ class DeviceLoop:
                 outcome = Failure("internal", "worker", f"{type(error).__name__}: {error}")
             if isinstance(outcome, Failure):
                 failure = outcome
+                self._quarantine.tell(failure.failure_class)
                 log.warning(
                     "job %s: %s at %s: %s",
                     job.id,
@@ -155,6 +168,7 @@ class DeviceLoop:
                 self._send("failure", lambda: self._client.failure(lease, failure))
             else:
                 result = outcome
+                self._quarantine.tell(None)
                 log.info("job %s: ratio %.3f", job.id, result.latency_ratio)
                 self._send("result", lambda: self._client.result(lease, result))
 

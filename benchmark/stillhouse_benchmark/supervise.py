@@ -116,6 +116,14 @@ class InferenceChild:
         answer: Mapping[str, Any] = self.ask(errand, "check", limit_s)
         return answer
 
+    def self_test(self, device: str, limit_s: float) -> None:
+        """Let a device prove that it computes.
+
+        Raises:
+            BenchmarkError: it does not.
+        """
+        self.ask({"self_test": device}, "self_test", limit_s)
+
     def ask(self, errand: Mapping[str, object], key: str, limit_s: float) -> Any:
         """Send a short errand and wait for the message with ``key``.
 

@@ -102,6 +102,8 @@ def serve(options: argparse.Namespace) -> int:
             lock_folder=locks_in,
             cache_folder=cache_folder,
             silence_s=options.silence_limit,
+            max_failures=options.max_failures,
+            reset_command=options.reset_command,
         )
         cache = Cache(cache_folder, int(options.cache_limit_gib * GIB))
         loops = [DeviceLoop(device.name, session, cache, settings, stop) for device in devices]
@@ -176,6 +178,13 @@ def _parser() -> argparse.ArgumentParser:
         default=10.0,
         help="seconds to wait for another worker to let go of the device",
     )
+    parser.add_argument(
+        "--max-failures",
+        type=int,
+        default=3,
+        help="device failures in a row until it must pass a self-test",
+    )
+    parser.add_argument("--reset-command", help="shell command run before a self-test")
     parser.add_argument("--once", action="store_true", help="one job for each device, then end")
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     parser.add_argument("--version", action="version", version=VERSION)
