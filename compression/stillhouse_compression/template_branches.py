@@ -138,10 +138,10 @@ class BranchCheck:
         if all(step.scale == 1 and step.offset == 0 for step in steps) or not numbers:
             return 0.0  # handed on as it is
         # Compared before it is multiplied: whole numbers of YAML have no bound.
-        largest = min(max(numbers), 2 * MAX_NUMBER)
+        largest = float(min(max(numbers), 10**300))
         for step in reversed(steps):
-            largest = min(abs(step.scale) * largest + abs(step.offset), 2 * MAX_NUMBER)
-        return float(largest)
+            largest = abs(step.scale) * largest + abs(step.offset)
+        return largest
 
     def _counterexample(self, given: Conditions, needed: Conditions) -> Config | None:
         """Find choices under which ``given`` hold and ``needed`` do not."""

@@ -13,6 +13,8 @@ from stillhouse_compression.tags import SEARCH_TAGS
 from stillhouse_compression.template import parse_template
 from stillhouse_compression.template_errors import TemplateErrors
 
+# Other work on the machine must not fail a test: no deadline on a single example.
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 KEYS = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=6)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | FINITE | KEYS
@@ -79,6 +81,7 @@ TREES = st.recursive(
 )
 
 
+@RELAXED
 @given(st.lists(TREES, min_size=1, max_size=3))
 def test_a_random_template_written_again_is_the_same_template(trees: list[str]) -> None:
     text = "\n".join(f"top{index}: {tree}" for index, tree in enumerate(trees))
@@ -86,6 +89,7 @@ def test_a_random_template_written_again_is_the_same_template(trees: list[str]) 
     assert parse_template(template.to_yaml()) == template
 
 
+@RELAXED
 @given(st.lists(TREES, min_size=1, max_size=3), st.integers(0, 2**32))
 def test_any_drawn_config_renders_exactly_and_without_tags(trees: list[str], seed: int) -> None:
     template = parse_template("\n".join(f"top{i}: {tree}" for i, tree in enumerate(trees)))
@@ -102,6 +106,7 @@ def test_any_drawn_config_renders_exactly_and_without_tags(trees: list[str], see
     assert all(value in repr(rendered.schedule) for value in drawn)
 
 
+@RELAXED
 @given(st.lists(TREES, min_size=1, max_size=2))
 def test_extremes_are_renderable_and_start_with_the_default(trees: list[str]) -> None:
     template = parse_template("\n".join(f"top{i}: {tree}" for i, tree in enumerate(trees)))
@@ -111,6 +116,7 @@ def test_extremes_are_renderable_and_start_with_the_default(trees: list[str]) ->
         template.render(config)
 
 
+@RELAXED
 @given(PLAIN)
 def test_plain_data_comes_back_as_it_was(value: Any) -> None:
     rendered = parse_template(dump({"key": value})).render({})
@@ -125,7 +131,7 @@ SEPARATORS = (": ", ", ", "\n", "\n  ", "- ", "? ", "\t", " ")
 FRAGMENTS = st.sampled_from([*SEARCH_TAGS, *WORDS.split(), *SEPARATORS])
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(RELAXED, max_examples=400)
 @given(st.lists(FRAGMENTS, max_size=30).map("".join), st.text(max_size=20))
 def test_no_text_raises_anything_but_template_errors(text: str, training: str) -> None:
     try:
@@ -147,7 +153,7 @@ forbid: [{pruners.p: none, training.epochs: [1, 2]}]
 """
 
 
-@settings(max_examples=400)
+@settings(RELAXED, max_examples=400)
 @given(st.integers(0, len(SOUND)), st.integers(0, 12), FRAGMENTS)
 def test_no_mutation_of_a_sound_template_raises_anything_else(
     start: int, length: int, new: str
@@ -162,6 +168,7 @@ def test_no_mutation_of_a_sound_template_raises_anything_else(
             template.render(config)
 
 
+@RELAXED
 @given(st.dictionaries(st.sampled_from(["a", "b", "b.u.c", "zz"]), PLAIN))
 def test_no_config_raises_anything_but_template_errors(config: dict[str, Any]) -> None:
     template = parse_template(
