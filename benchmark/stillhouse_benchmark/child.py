@@ -7,11 +7,11 @@ its parent: by PDEATHSIG on Linux, and where that is missing by the end of its s
 One JSON line in, one of::
 
     {"describe": [device, ...], "host": name}    {"list": host}    {"self_test": device}
-    {"check": path, "device": name}
+    {"check": path, "device": name}              {"accept": device, "path": path or null}
     {"job": Job, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
 
-JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer
-(``devices``, ``self_test``, ``check``, ``result`` or ``failure``) or ``{"fatal": text}``.
+JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer,
+``devices``, ``self_test``, ``claims``, ``check``, ``result`` or ``failure``, or ``{"fatal": text}``.
 """
 
 from __future__ import annotations
@@ -70,6 +70,12 @@ def main(arguments: list[str]) -> int:
 
             self_test(backend, errand["self_test"])
             say({"self_test": True})
+        elif "accept" in errand:
+            from stillhouse_benchmark.accept import Acceptance
+
+            path = Path(errand["path"]) if errand["path"] else None
+            claims = Acceptance(backend, errand["accept"], path).run()
+            say({"claims": [claim.to_json() for claim in claims]})
         elif "check" in errand:
             from stillhouse_benchmark.preflight import preflight
 

@@ -179,3 +179,22 @@ def test_both_runtimes_answer_alike(
         answers.append(np.load(target))
     assert np.allclose(answers[0], answers[1], atol=1e-5)
     assert (answers[0].argmax(axis=1) == answers[1].argmax(axis=1)).all()
+
+
+def test_the_acceptance_run_reports_every_claim_whether_it_holds_or_not(
+    old_runtime: str, tmp_path: Path, wide_net: Any
+) -> None:
+    path, cpu, stick = tmp_path / "net.onnx", tmp_path / "cpu.json", tmp_path / "stick.json"
+    path.write_bytes(wide_net.onnx())
+    run(old_runtime, "accept-ncs2", "--device", "CPU", "--onnx", str(path), "--json", str(cpu))
+    claims = {item["claim"]: item for item in json.loads(cpu.read_text())["claims"]}
+    held = [claim for claim, item in claims.items() if item["is_met"]]
+    assert "it computes the self-test's answers" in held
+    assert "its outputs agree with the CPU's within the precision" in held
+    assert "its counters name the network's layers" in held
+    assert claims["it tells its temperature"]["found"] == "none"  # a CPU has none here
+    answer = run(old_runtime, "accept-ncs2", "--json", str(stick))
+    told = json.loads(stick.read_text())["claims"]
+    if "no device 'MYRIAD'" in told[0]["found"]:  # no stick on the testing machine
+        assert answer.returncode == 2
+        assert not any(item["is_met"] for item in told)
