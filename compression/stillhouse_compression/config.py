@@ -103,6 +103,7 @@ def dict_config(
         raise ScheduleError(problems, filename)
     scheduler = scheduler or CompressionScheduler(model)
     scheduler.warnings += schedule.warnings
+    scheduler.optimizer = optimizer or scheduler.optimizer
     last_epoch = -1 if resumed_epoch is None else resumed_epoch
     try:
         _fill(scheduler, schedule, Building(model, optimizer, last_epoch), teachers)

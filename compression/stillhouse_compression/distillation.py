@@ -150,6 +150,9 @@ class KnowledgeDistillationPolicy(Policy):
         if not module.training or not torch.is_grad_enabled():
             return
         self._student_output = output
+        first = next(self.teacher.parameters(), None)
+        if first is not None and first.device != output.device:
+            self.teacher.to(output.device)  # the student moved after the schedule was loaded
         with torch.no_grad():
             self._teacher_output = self.teacher(*args, **kwargs)
 

@@ -58,7 +58,7 @@ class ParameterMask:
         has_copy = self.use_double_copies and keep_copy and self._unmasked is None
         if has_copy:
             self._unmasked = parameter.detach().clone()
-        parameter.mul_(self.mask)
+        parameter.mul_(self._mask_for(parameter))
         if has_copy and self.scale != 1.0:
             parameter.mul_(self.scale)
         if self.is_regularization_mask:
@@ -68,7 +68,7 @@ class ParameterMask:
     def zero(self, parameter: Tensor) -> None:
         """Zero the parameter's masked weights in place, whatever the flags say."""
         if self.mask is not None:
-            parameter.mul_(self.mask)
+            parameter.mul_(self._mask_for(parameter))
 
     @torch.no_grad()
     def revert(self, parameter: Tensor) -> None:
@@ -95,7 +95,14 @@ class ParameterMask:
             self._hook = None
 
     def _mask_gradient(self, gradient: Tensor) -> Tensor:
-        return gradient if self.mask is None else gradient * self.mask
+        return gradient if self.mask is None else gradient * self._mask_for(gradient)
+
+    def _mask_for(self, tensor: Tensor) -> Tensor:
+        """The mask, where the tensor is: a network may move after its masks were made."""
+        assert self.mask is not None
+        if self.mask.device != tensor.device:
+            self.mask = self.mask.to(tensor.device)
+        return self.mask
 
     def cut(self, cuts: Iterable[tuple[int, Tensor]]) -> None:
         """Keep only the given indices of each dimension, as thinning did with the parameter."""

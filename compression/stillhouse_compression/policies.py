@@ -268,7 +268,7 @@ class RegularizationPolicy(Policy):
         self.regularizer = regularizer
         self.keep_mask = keep_mask
 
-    def on_minibatch_begin(self, moment: Moment) -> None:
+    def before_forward(self, moment: Moment) -> None:
         """Let the regulariser change weights for this minibatch, if it is of that kind."""
         if isinstance(self.regularizer, WeightDropper):
             self.regularizer.before_forward(moment)

@@ -97,6 +97,9 @@ class Policy:
     def on_minibatch_begin(self, moment: Moment) -> None:
         """Before the forward pass."""
 
+    def before_forward(self, moment: Moment) -> None:
+        """After every policy's ``on_minibatch_begin``: what thinning must not see."""
+
     def before_backward_pass(self, moment: Moment, loss: Tensor) -> PolicyLoss | None:
         """After the loss: returns another loss, or None to leave it."""
         return None

@@ -40,6 +40,8 @@ class CompressionScheduler:
     Attributes:
         statistics: Figures of weights as they were first seen.
         activations: Channel statistics of the last epoch, for rankers that need them.
+        optimizer: Stands in where a callback is not given one: thinning must reach it.
+        warnings: What ``strict=False`` tolerated.
     """
 
     def __init__(self, model: nn.Module, device: torch.device | str | None = None) -> None:
@@ -47,6 +49,7 @@ class CompressionScheduler:
         self.zeros_mask_dict = MaskTable.of(model)
         self.statistics: dict[str, float] = {}
         self.activations: dict[str, Tensor] = {}
+        self.optimizer: Optimizer | None = None
         self.warnings: tuple[str, ...] = ()
         self._policies: list[tuple[Policy, Window]] = []
         self._stateful: dict[str, Any] = {}
@@ -136,6 +139,8 @@ class CompressionScheduler:
         """Before a minibatch's forward pass: masks act on the weights."""
         for policy, moment in self._moments(epoch, minibatch_id, minibatches_per_epoch, optimizer):
             policy.on_minibatch_begin(moment)
+        for policy, moment in self._moments(epoch, minibatch_id, minibatches_per_epoch, optimizer):
+            policy.before_forward(moment)
 
     def before_backward_pass(
         self,
@@ -231,7 +236,7 @@ class CompressionScheduler:
                         epoch,
                         minibatch,
                         n_minibatches,
-                        optimizer,
+                        optimizer or self.optimizer,
                         metrics,
                     ),
                 )
@@ -262,12 +267,15 @@ class CompressionScheduler:
             if cut_component is not None:
                 cut_component(cuts)
         for key in list(self.activations):
-            name = key.rpartition("/")[0]
+            name, _, kind = key.rpartition("/")
+            if name in cuts and kind == "inputs":
+                # What the layer saw has other columns now; it is sampled anew.
+                del self.activations[key]
+                continue
             for dim, kept in cuts.get(name, ()):
                 if dim == 0:
-                    self.activations[key] = self.activations[key].index_select(
-                        0, kept.to(self.activations[key].device)
-                    )
+                    value = self.activations[key]
+                    self.activations[key] = value.index_select(0, kept.to(value.device))
 
     # Checkpoint ---------------------------------------------------------------------------
 

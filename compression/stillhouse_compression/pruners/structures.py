@@ -176,9 +176,10 @@ class StructurePruner:
                 if fraction > 0:
                     verdict = self.ranker.rank([name], fraction, self.structure, step)
             if verdict is not None:
-                shape = step.parameters[name].shape
-                mask = self.structure.mask(verdict.keep, shape)
-                filters = verdict.keep if self.structure.is_filters else None
+                parameter = step.parameters[name]
+                keep = verdict.keep.to(parameter.device)
+                mask = self.structure.mask(keep, parameter.shape)
+                filters = keep if self.structure.is_filters else None
                 yield MaskUpdate(name, mask, verdict.scale, filters)
 
     def _follow(self, fraction: float, step: PruningStep) -> Kept | None:
