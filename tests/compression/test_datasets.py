@@ -70,20 +70,20 @@ def test_a_split_deals_out_every_image_once(labels: list[int], seed: int) -> Non
         assert abs(in_train - n / 2) <= 3  # one for its own rounding, the rest for ties between
 
 
-def test_the_hash_tells_pixels_labels_and_splits_apart() -> None:
+def test_the_hash_tells_pixels_labels_and_parts_apart() -> None:
     images = np.zeros((4, 1, 2, 2), dtype=np.uint8)
     labels = np.arange(4)
-    halves = {"train": np.array([0, 1]), "test": np.array([2, 3])}
     other = images.copy()
     other[3, 0, 1, 1] = 1
+    parts = {"train": (images[:2], labels[:2]), "test": (images[2:], labels[2:])}
     hashes = {
-        split_hash(images, labels, halves),
-        split_hash(other, labels, halves),
-        split_hash(images, labels[::-1].copy(), halves),
-        split_hash(images, labels, {"train": np.array([0, 2]), "test": np.array([1, 3])}),
+        split_hash(parts),
+        split_hash(parts | {"test": (other[2:], labels[2:])}),
+        split_hash(parts | {"test": (images[2:], labels[:2])}),
+        split_hash({"train": parts["test"], "test": parts["train"]}),
     }
     assert len(hashes) == 4
-    assert split_hash(images.copy(), labels, dict(reversed(halves.items()))) in hashes
+    assert split_hash(dict(reversed(parts.items()))) == split_hash(parts)
 
 
 def test_a_shift_moves_the_whole_image_and_fills_what_comes_in() -> None:

@@ -47,17 +47,12 @@ def stratified_split(
     return splits
 
 
-def split_hash(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    splits: Mapping[str, NDArray[np.int64]],
-) -> str:
-    """Name a split by what is in it: sha256 over pixels, labels and the indices of each part."""
+def split_hash(parts: Mapping[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> str:
+    """Name a split by what is in it: sha256 over pixels and labels of each part, in order."""
     digest = hashlib.sha256()
-    digest.update(repr((images.shape, str(images.dtype))).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
-    for name in sorted(splits):
-        digest.update(f"{name}:{len(splits[name])}".encode())
-        digest.update(np.ascontiguousarray(splits[name], dtype="<i8").data)
+    for name in sorted(parts):
+        images, labels = parts[name]
+        digest.update(repr((name, images.shape)).encode())
+        digest.update(np.ascontiguousarray(images).data)
+        digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
