@@ -11,7 +11,7 @@ One JSON line in, one of::
     {"job": Job, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
 
 JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer,
-``devices``, ``self_test``, ``claims``, ``check``, ``result`` or ``failure``, or ``{"fatal": text}``.
+``devices``, ``self_test``, ``claims``, ``check``, ``result`` or ``failure``, or ``fatal``: a text.
 """
 
 from __future__ import annotations

@@ -143,6 +143,8 @@ class InferenceEngine:
         # The CPU's counters lose a last layer to the output node of the same name; the executed
         # graph has both, with the mean over all runs.
         nodes += [node for name, node in executed.items() if name not in times_us]
+        order = {name: index for index, name in enumerate(executed)}
+        nodes.sort(key=lambda node: order.get(node.name, len(order)))
         return Profile(tuple(nodes), middle_mean(wall_us) / 1000.0)
 
     def is_compilation_random(self, device: str) -> bool:
@@ -211,8 +213,8 @@ def load_libusb() -> None:
 
 
 def _executed_graph(executable: Any) -> dict[str, NodeTime]:
-    """Executed nodes by name, with the mean time over all runs; empty where a device has none."""
-    found = {}
+    """Executed nodes in their order, with the mean time over all runs; empty without a graph."""
+    found: list[tuple[int, NodeTime]] = []
     with tempfile.TemporaryDirectory(prefix="stillhouse-graph-") as folder:
         path = Path(folder) / "graph.xml"
         try:
@@ -226,10 +228,11 @@ def _executed_graph(executable: Any) -> dict[str, NodeTime]:
                 continue
             name = str(layer.get("name"))
             originals = told.get("originalLayersNames", "")
-            found[name] = NodeTime(
+            node = NodeTime(
                 name,
                 str(layer.get("type")),
                 tuple(item for item in originals.split(",") if item),
                 float(told["execTimeMcs"]) / 1000.0,
             )
-    return found
+            found.append((int(told.get("execOrder", 0)), node))
+    return {node.name: node for _, node in sorted(found, key=lambda item: item[0])}
