@@ -16,7 +16,7 @@ import stillhouse_compression.models as models
 from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.hooks import Hooks
-from stillhouse_compression.layers import count_params, layer_table, total_macs
+from stillhouse_compression.layers import check_input, count_params, layer_table, total_macs
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.train import Images, Trainer
@@ -73,17 +73,19 @@ def train_baseline(
         device: torch's name of it, ``cpu`` or ``cuda``.
 
     Raises:
-        CompressionError: No such network or data set.
+        CompressionError: No such network or data set, or they do not fit.
         Cancelled: Somebody asked for the end.
         TrainingDiverged: The loss became NaN or infinite.
     """
     hooks = hooks or Hooks()
     info = datasets.dataset_info(dataset_name)
     models.model_info(model_name)
-    data = datasets.load(dataset_name)
     where = torch.device(device)
     with seeded(seed, n_threads):
-        model = models.build(model_name, info.n_classes).to(where)
+        model = models.build(model_name, info.n_classes)
+        check_input(model, info.shape, info.n_classes)
+        model.to(where)
+        data = datasets.load(dataset_name)
         validation = Images(data, "validation", where)
         trainer = Trainer(model, Images(data, "train", where), recipe, recipe.epochs, seed, hooks)
         history: list[dict[str, float]] = []

@@ -20,12 +20,18 @@ import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
 from stillhouse_compression.batchnorm import recalibrate_batchnorm
 from stillhouse_compression.config import dict_config
-from stillhouse_compression.errors import CompressionError, TrainingDiverged
+from stillhouse_compression.errors import TrainingDiverged
 from stillhouse_compression.evaluate import evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.fitting import check_fit
 from stillhouse_compression.hooks import Hooks
-from stillhouse_compression.layers import count_params, layer_macs, layer_table, weight_shapes
+from stillhouse_compression.layers import (
+    check_input,
+    count_params,
+    layer_macs,
+    layer_table,
+    weight_shapes,
+)
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.safe_yaml import dump
 from stillhouse_compression.scheduler import CompressionScheduler
@@ -130,13 +136,8 @@ class _Run:
         self.settings = TrainingSettings.from_mapping(task.training)
         check_fit(task.schedule, self.settings)
         self.info = datasets.dataset_info(task.dataset_name)
-        n_classes = task.n_classes or self.info.n_classes
-        if n_classes < self.info.n_classes:
-            raise CompressionError(
-                f"{task.dataset_name} has {self.info.n_classes} classes, "
-                f"the network only {n_classes} outputs"
-            )
-        self.model = models.build(task.model_name, n_classes)
+        self.model = models.build(task.model_name, task.n_classes or self.info.n_classes)
+        check_input(self.model, self.info.shape, self.info.n_classes)
         load_weights(self.model, task.weights)
         self.dense_shapes = weight_shapes(self.model)
         self.dense_macs = layer_macs(self.model, self.info.shape)

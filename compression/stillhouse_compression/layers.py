@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.modes import evaluating
 
 COMPUTING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
@@ -151,6 +152,31 @@ def layer_table(
             )
         )
     return rows
+
+
+def check_input(model: nn.Module, input_shape: Sequence[int], n_classes: int) -> None:
+    """Refuse images that a network cannot take, before anything is trained.
+
+    Args:
+        model: Run once, in evaluation mode; unchanged.
+        input_shape: (channels, height, width) of the images.
+        n_classes: Classes of the images.
+
+    Raises:
+        CompressionError: It does not run on them, or has fewer outputs than there are classes.
+    """
+    shape = "x".join(str(size) for size in input_shape)
+    try:
+        with evaluating(model), torch.no_grad():
+            output = model(example_input(model, input_shape))
+    except (RuntimeError, ValueError) as error:
+        raise CompressionError(
+            f"the network does not take images of {shape}: {str(error).splitlines()[0]}"
+        ) from error
+    if output.dim() != 2 or output.shape[1] < n_classes:
+        raise CompressionError(
+            f"the data set has {n_classes} classes, the network only {output.shape[-1]} outputs"
+        )
 
 
 def example_input(model: nn.Module, input_shape: Sequence[int], n: int = 1) -> Tensor:

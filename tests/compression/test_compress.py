@@ -219,9 +219,17 @@ def test_every_fault_is_told_before_anything_is_trained(task: CompressionTask) -
         compress(replace(task, model_name="plain20_cifar"), hooks)
     with pytest.raises(CompressionError, match="no safetensors"):
         compress(replace(task, weights=b"nothing"), hooks)
-    with pytest.raises(CompressionError, match="10 classes, the network only 4"):
+    with pytest.raises(CompressionError, match="10 classes, the network only 4 outputs"):
         compress(replace(task, n_classes=4), hooks)
     assert steps == []
+
+
+def test_images_that_a_network_cannot_take_are_refused(tmp_path: Path) -> None:
+    """Grey images of 20x20 for a network of colour images, which needs 32x32."""
+    images = np.zeros((40, 1, 20, 20), dtype=np.uint8)
+    np.savez(tmp_path / "grey.npz", images=images, labels=np.arange(40) % 3)
+    with pytest.raises(CompressionError, match="does not take images of 1x20x20"):
+        train_baseline("simplenet_cifar", f"npz:{tmp_path / 'grey.npz'}", Recipe(), seed=0)
 
 
 def test_a_training_that_diverges_is_a_failure_of_its_own_class(task: CompressionTask) -> None:
