@@ -7,6 +7,7 @@ or HTTP: plain data in, plain data out.
 from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
 from stillhouse_optimizer.feasibility import is_feasible
 from stillhouse_optimizer.importance import Importance, importance, importances
+from stillhouse_optimizer.incumbent import Incumbent, PairedCounts, incumbent
 from stillhouse_optimizer.inputs import per_config
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import (
@@ -18,13 +19,17 @@ from stillhouse_optimizer.spec import (
     Proposal,
     is_maximised,
 )
+from stillhouse_optimizer.stopping import Budget, stop_reason
 
 __all__ = [
+    "Budget",
     "Config",
     "Constraint",
     "Importance",
+    "Incumbent",
     "Observation",
     "OptimizerError",
+    "PairedCounts",
     "Parameter",
     "Problem",
     "ProblemError",
@@ -32,8 +37,10 @@ __all__ = [
     "SpaceExhausted",
     "importance",
     "importances",
+    "incumbent",
     "is_feasible",
     "is_maximised",
     "per_config",
     "propose",
+    "stop_reason",
 ]

@@ -23,6 +23,10 @@ Array = NDArray[np.float64]
 
 # No number of failures makes a config certain to fail.
 _DOUBT = 1e-4
+# When fewer than this share of the last model-proposed trials kept the limits, the models were too
+# sure of themselves, and the probability counts up to this much more.
+_WANTED_RATE, _MOST_CAUTION = 0.4, 2.0
+_N_RECENT = 8
 
 
 class Belief:
@@ -61,6 +65,9 @@ class Belief:
         if not evidence.is_measured.all():
             # Least-squares classification: 1 for measured, 0 for failed, cut in the middle.
             self._success = fit("forest", terms, x_every, evidence.is_measured.astype(float), seed)
+        recent = evidence.is_feasible[problem.n_initial :][-_N_RECENT:]
+        rate = float(recent.mean()) if len(recent) else _WANTED_RATE
+        self._caution = 1.0 + _MOST_CAUTION * max(0.0, 1.0 - rate / _WANTED_RATE)
         self._eta: float | None = None
         if evidence.is_feasible.any():
             feasible = x_every[evidence.is_feasible]
@@ -72,7 +79,7 @@ class Belief:
         Without any feasible trial yet the probability alone counts.
         """
         x = self._inputs.of(rows)
-        value = self._log_p_feasible(x) + self._log_p_success(x)
+        value = self._caution * self._log_p_feasible(x) + self._log_p_success(x)
         if self._eta is not None:
             mean, variance = self._objective.predict(x)
             value += log_ei(mean, np.sqrt(variance), self._eta)
