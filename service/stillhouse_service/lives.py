@@ -5,6 +5,9 @@ Depends on: the store. Each is one transaction; creating a study checks it first
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from stillhouse_service import attempts, catalog, outcomes
 from stillhouse_service.checks import check_study
 from stillhouse_service.errors import IllegalTransition
@@ -66,27 +69,32 @@ def create_study(store: Store, spec: StudySpec) -> str:
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
     search = check_study(spec, baseline, known)
     with store.begin() as work:
-        row = StudyRow(
-            id=new_id("std"),
-            name=spec.name,
-            state=StudyState.CHECKING,
-            reason=None,
-            baseline_id=spec.baseline,
-            spec=spec.model_dump(),
-            problem=search,
-            baseline_measurement=None,
-            incumbent_id=None,
-            final=None,
-            failures_from=0,
-            created_at=work.now,
-            started_at=None,
-            finished_at=None,
-        )
-        work.studies.add(row)
-        work.created(row, USER)
-        order = {"split": "validation", "settings": row.spec["timing"]}
-        outcomes.new_stage(work, "check", order=order, study=row, device=spec.device)
-        return row.id
+        return begin_study(work, spec, search).id
+
+
+def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) -> StudyRow:
+    """Add a checked study and the job that checks its baseline on its device."""
+    row = StudyRow(
+        id=new_id("std"),
+        name=spec.name,
+        state=StudyState.CHECKING,
+        reason=None,
+        baseline_id=spec.baseline,
+        spec=spec.model_dump(),
+        problem=dict(search),
+        baseline_measurement=None,
+        incumbent_id=None,
+        final=None,
+        failures_from=0,
+        created_at=work.now,
+        started_at=None,
+        finished_at=None,
+    )
+    work.studies.add(row)
+    work.created(row, USER)
+    order = {"split": "validation", "settings": row.spec["timing"]}
+    outcomes.new_stage(work, "check", order=order, study=row, device=spec.device)
+    return row
 
 
 def cancel_study(work: UnitOfWork, study_id: str) -> StudyRow:

@@ -141,6 +141,7 @@ def test_a_training_runs_with_the_threads_that_were_asked_for(cluster: Cluster) 
     cluster.compute.open()
     environment = cluster.worker().environ()
     assert environment["OMP_NUM_THREADS"] == "1"
+    assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert "MALLOC_TRIM_THRESHOLD_" not in environment
 
 
