@@ -57,7 +57,7 @@ def run_demo(
         SpecRejected: The example cannot be read.
         DemoRuns: Another demo runs in `root`.
         ProcessDied: The server or the device host ended; the message has its last words.
-        DemoFailed: The study ended without a result.
+        DemoFailed: The study ended early, or without a feasible trial.
         KeyboardInterrupt: Ctrl-C or SIGTERM; everything it had started has ended.
     """
     began = time.monotonic()
@@ -109,6 +109,8 @@ def _run(console: Console, folder: DemoFolder, spec: dict[str, Any], children: l
         files["summary"] = folder.summary
         print_result(console, facts, importance.json, files)
         write_summary(folder.summary, summary(facts, importance.json, files))
+        if facts.winner is None:
+            raise DemoFailed(f"no trial kept the limit; {files['report']} says what came nearest")
         return folder.summary
 
 
