@@ -112,9 +112,10 @@ def train_baseline(
         score = evaluate(model, validation, hooks)
         test = evaluate(model, Images(data, "test", where), hooks)
         hooks.progress({"stage": "export", "epoch": recipe.epochs, "epochs": recipe.epochs})
-        model.cpu()
-        onnx = export_onnx(model, info.shape)
-        probe = make_probe(model, data)
+        with hooks.on_host():
+            model.cpu()
+            onnx = export_onnx(model, info.shape)
+            probe = make_probe(model, data)
     return TrainedBaseline(
         weights=weights_to_bytes(model, {"model": model_name, "dataset": dataset_name}),
         onnx=onnx,

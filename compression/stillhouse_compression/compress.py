@@ -21,7 +21,7 @@ import stillhouse_compression.models as models
 from stillhouse_compression.batchnorm import recalibrate_batchnorm
 from stillhouse_compression.config import dict_config
 from stillhouse_compression.errors import TrainingDiverged
-from stillhouse_compression.evaluate import evaluate
+from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.fitting import check_fit
 from stillhouse_compression.hooks import Hooks
@@ -33,9 +33,9 @@ from stillhouse_compression.layers import (
     weight_shapes,
 )
 from stillhouse_compression.probe import make_probe
-from stillhouse_compression.safe_yaml import dump
 from stillhouse_compression.scheduler import CompressionScheduler
 from stillhouse_compression.seeding import seeded
+from stillhouse_compression.template.safe_yaml import dump
 from stillhouse_compression.thinning.report import ThinningReport
 from stillhouse_compression.thinning.thin import thin
 from stillhouse_compression.train import Images, Trainer
@@ -122,8 +122,10 @@ def compress(task: CompressionTask, hooks: Hooks | None = None) -> CompressedMod
         ExportError: The network does not become an ONNX graph.
         Cancelled: Somebody asked for the end.
     """
+    hooks = hooks or Hooks()
     with seeded(task.seed, task.n_threads):
-        run = _Run(task, hooks or Hooks())
+        with hooks.on_host():
+            run = _Run(task, hooks)
         run.train()
         return run.finish()
 
@@ -182,6 +184,10 @@ class _Run:
         _check_finite(self.model)
         score = evaluate(self.model, self.validation, self.hooks)
         self.hooks.progress({"stage": "export", "top1": score.top1})
+        with self.hooks.on_host():
+            return self._export(score)
+
+    def _export(self, score: Evaluation) -> CompressedModel:
         self.model.cpu()
         onnx = export_onnx(self.model, self.info.shape)
         probe = make_probe(self.model, self.data)
@@ -242,7 +248,8 @@ class _Run:
 
     def _thin(self) -> None:
         self.hooks.progress({"stage": "thinning"})
-        report = thin(self.model, self.info.shape, self.trainer.optimizer, self.scheduler)
+        with self.hooks.on_host():
+            report = thin(self.model, self.info.shape, self.trainer.optimizer, self.scheduler)
         if report.cut or not self.reports:
             self.reports.append(report)
 

@@ -46,4 +46,8 @@ class Hooks:
         """
         if self.is_cancelled():
             raise Cancelled("cancelled")
+        return self.on_host()
+
+    def on_host(self) -> AbstractContextManager[None]:
+        """Enter other work that would disturb a timing: loading, thinning, export."""
         return nullcontext() if self.host_lock is None else self.host_lock.minibatch()
