@@ -12,7 +12,7 @@ from typing import Any
 from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import Problem as Found
 from stillhouse_compression.template import Template, check_against_model, parse_template
-from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Literal, cast
 
 from stillhouse_compression.template import Template, parse_template
-from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem, Proposal

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from stillhouse_compression.template import Template, parse_template
-from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_compression.template.errors import TemplateErrors
 
 # The page that settles the language shows this template (shortened to what runs).
 DESIGN = """

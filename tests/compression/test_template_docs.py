@@ -7,7 +7,7 @@ import pytest
 
 from stillhouse_compression.models import build
 from stillhouse_compression.template import check_against_model, parse_template
-from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_compression.template.errors import TemplateErrors
 
 PAGE = Path(__file__).parents[2] / "docs" / "templates.md"
 BLOCKS = re.findall(r"^```(.+?)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)

@@ -7,7 +7,7 @@ import pytest
 
 from stillhouse_compression.models import build
 from stillhouse_compression.template import Template, check_against_model, parse_template
-from stillhouse_compression.template_tree import Switch, walk
+from stillhouse_compression.template.tree import Switch, walk
 from stillhouse_compression.training import check_recipe
 from stillhouse_service.study_file import study_spec_from_file
 

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stillhouse_compression.safe_yaml import dump
-from stillhouse_compression.tags import SEARCH_TAGS
 from stillhouse_compression.template import parse_template
-from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_compression.template.errors import TemplateErrors
+from stillhouse_compression.template.safe_yaml import dump
+from stillhouse_compression.template.tags import SEARCH_TAGS
 
 # Other work on the machine must not fail a test: no deadline on a single example.
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from stillhouse_compression.template import parse_template
-from stillhouse_compression.template_errors import TemplateErrors
+from stillhouse_compression.template.errors import TemplateErrors
 
 
 def problems_of(template: str, training: str = "") -> list[tuple[str, str]]:

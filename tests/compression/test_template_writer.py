@@ -5,9 +5,9 @@ from torch import nn
 
 from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.models import available, build
-from stillhouse_compression.prunable import bundles
 from stillhouse_compression.template import Template, check_against_model, parse_template
-from stillhouse_compression.template_writer import Method, write_template, write_training
+from stillhouse_compression.template.prunable import bundles
+from stillhouse_compression.template.writer import Method, write_template, write_training
 
 SMALL = (3, 32, 32)
 QUICK = ("resnet20_cifar", "plain20_cifar", "vgg16_bn_cifar", "simplenet_cifar")

@@ -31,7 +31,7 @@ def template(
 ) -> None:
     """Write a template for a network: prunable layers, coupled ones tied, sensible ranges."""
     from stillhouse_compression.errors import CompressionError
-    from stillhouse_compression.template_writer import write_template, write_training
+    from stillhouse_compression.template.writer import write_template, write_training
 
     names: Any = [name.strip() for name in methods.split(",") if name.strip()]
     try:

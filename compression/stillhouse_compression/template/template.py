@@ -1,6 +1,6 @@
 """A schedule with search tags: its parameters, and with a config a plain schedule.
 
-Depends on: template_parser, search_space, rendering.
+Depends on: parser, search_space, rendering.
 Knows nothing of networks, training or the optimizer.
 """
 
@@ -12,14 +12,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from stillhouse_compression.errors import Problem
-from stillhouse_compression.parameters import Parameter
-from stillhouse_compression.rendering import Rendered, Renderer
-from stillhouse_compression.safe_yaml import Value
-from stillhouse_compression.search_space import Clause, SearchSpace
-from stillhouse_compression.template_errors import TemplateErrors
-from stillhouse_compression.template_parser import read
-from stillhouse_compression.template_text import TemplateText
-from stillhouse_compression.template_tree import Block, Tree
+from stillhouse_compression.template.errors import TemplateErrors
+from stillhouse_compression.template.parameters import Parameter
+from stillhouse_compression.template.parser import read
+from stillhouse_compression.template.rendering import Rendered, Renderer
+from stillhouse_compression.template.safe_yaml import Value
+from stillhouse_compression.template.search_space import Clause, SearchSpace
+from stillhouse_compression.template.text import TemplateText
+from stillhouse_compression.template.tree import Block, Tree
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,9 +121,9 @@ class Template:
         if model is None and dialect == "stillhouse":
             return rendered
         # Both need the registry of classes, which a template alone can do without.
-        from stillhouse_compression.dialect import OriginalDialect
-        from stillhouse_compression.expansion import expand_names
         from stillhouse_compression.reading import shapes_of
+        from stillhouse_compression.template.dialect import OriginalDialect
+        from stillhouse_compression.template.expansion import expand_names
 
         shapes = None if model is None else shapes_of(model)
         if dialect == "original":
@@ -165,7 +165,7 @@ def check_against_model(
         Each problem once, at its path in the template; empty where all that was tried can run.
     """
     # On use: it needs torch, which reading and rendering a template do not.
-    from stillhouse_compression.template_check import dry_run
+    from stillhouse_compression.template.check import dry_run
     from stillhouse_compression.training import check_training
 
     return dry_run(template, model, training_check or check_training)

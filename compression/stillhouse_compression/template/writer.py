@@ -13,7 +13,7 @@ from torch import nn
 
 from stillhouse_compression.errors import CompressionError, nearest
 from stillhouse_compression.models import build, model_info
-from stillhouse_compression.prunable import Bundle, Per, bundles
+from stillhouse_compression.template.prunable import Bundle, Per, bundles
 
 Method: TypeAlias = Literal["filters", "elements", "rows"]
 

@@ -13,8 +13,8 @@ from random import Random
 from typing import Any, TypeAlias
 
 from stillhouse_compression.errors import Problem, nearest
-from stillhouse_compression.parameters import Condition, Config, Parameter
-from stillhouse_compression.safe_yaml import Value
+from stillhouse_compression.template.parameters import Condition, Config, Parameter
+from stillhouse_compression.template.safe_yaml import Value
 
 Clause: TypeAlias = Mapping[str, tuple[Value, ...]]
 

@@ -1,6 +1,6 @@
 """Mapping nodes as (key, value) pairs: keys as text, merge keys spread, doubled keys found.
 
-Depends on: PyYAML, template_errors.
+Depends on: PyYAML, errors.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import yaml
 
 from stillhouse_compression.errors import nearest
-from stillhouse_compression.template_errors import Findings, Place
+from stillhouse_compression.template.errors import Findings, Place
 
 Entries = dict[str, tuple[yaml.Node, yaml.Node]]
 

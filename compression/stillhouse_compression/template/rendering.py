@@ -1,6 +1,6 @@
 """A tree and a config into plain data, and from every rendered place back to the template's.
 
-Depends on: template_tree, parameters.
+Depends on: tree, parameters.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stillhouse_compression.parameters import Config
-from stillhouse_compression.safe_yaml import Plain, Value, dump
-from stillhouse_compression.template_errors import Place
-from stillhouse_compression.template_tree import (
+from stillhouse_compression.template.errors import Place
+from stillhouse_compression.template.parameters import Config
+from stillhouse_compression.template.safe_yaml import Plain, Value, dump
+from stillhouse_compression.template.tree import (
     Block,
     Guard,
     Listing,

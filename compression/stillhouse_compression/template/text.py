@@ -1,6 +1,6 @@
 """A template written as YAML text again; what it says comes back, its comments do not.
 
-Depends on: PyYAML, safe_yaml, template_tree, search_space.
+Depends on: PyYAML, safe_yaml, tree, search_space.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import yaml
 
-from stillhouse_compression.parameters import Condition, Parameter
-from stillhouse_compression.safe_yaml import Value, compose, dump, serialize
-from stillhouse_compression.search_space import SearchSpace
-from stillhouse_compression.template_tree import (
+from stillhouse_compression.template.parameters import Condition, Parameter
+from stillhouse_compression.template.safe_yaml import Value, compose, dump, serialize
+from stillhouse_compression.template.search_space import SearchSpace
+from stillhouse_compression.template.tree import (
     Block,
     Guard,
     Listing,

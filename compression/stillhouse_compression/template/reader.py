@@ -1,6 +1,6 @@
 """YAML nodes into the tree of a template and its parameters.
 
-Depends on: PyYAML, tags, yaml_mapping, template_tree, parameters, template_errors.
+Depends on: PyYAML, tags, yaml_mapping, tree, parameters, errors.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import yaml
 
 from stillhouse_compression.errors import nearest
-from stillhouse_compression.parameters import Condition, Parameter
-from stillhouse_compression.safe_yaml import MAX_DEPTH, MAX_NODES, Value
-from stillhouse_compression.tags import MAX_NAME, SEARCH_TAGS, TagReader
-from stillhouse_compression.template_errors import Findings, Place
-from stillhouse_compression.template_tree import (
+from stillhouse_compression.template.errors import Findings, Place
+from stillhouse_compression.template.parameters import Condition, Parameter
+from stillhouse_compression.template.safe_yaml import MAX_DEPTH, MAX_NODES, Value
+from stillhouse_compression.template.tags import MAX_NAME, SEARCH_TAGS, TagReader
+from stillhouse_compression.template.tree import (
     Block,
     Guard,
     Listing,
@@ -25,7 +25,7 @@ from stillhouse_compression.template_tree import (
     Switch,
     Tree,
 )
-from stillhouse_compression.yaml_mapping import Entries, place_of
+from stillhouse_compression.template.yaml_mapping import Entries, place_of
 
 POLICY_KINDS = ("pruner", "regularizer", "quantizer", "lr_scheduler", "extension")
 MAX_PARAMETERS = 300

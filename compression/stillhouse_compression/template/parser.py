@@ -1,6 +1,6 @@
 """Template and training text into checked trees and a search space.
 
-Depends on: safe_yaml, template_reader, template_branches, search_space.
+Depends on: safe_yaml, reader, branches, search_space.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import yaml
 
 from stillhouse_compression.errors import nearest
-from stillhouse_compression.parameters import Parameter
-from stillhouse_compression.safe_yaml import Value, YamlError, compose
-from stillhouse_compression.search_space import Clause, SearchSpace, closed
-from stillhouse_compression.template_branches import BranchCheck, implied_conditions, shown
-from stillhouse_compression.template_errors import Findings, Place
-from stillhouse_compression.template_reader import Spot, TemplateReader
-from stillhouse_compression.template_tree import Block, Tree
-from stillhouse_compression.yaml_mapping import place_of
+from stillhouse_compression.template.branches import BranchCheck, implied_conditions, shown
+from stillhouse_compression.template.errors import Findings, Place
+from stillhouse_compression.template.parameters import Parameter
+from stillhouse_compression.template.reader import Spot, TemplateReader
+from stillhouse_compression.template.safe_yaml import Value, YamlError, compose
+from stillhouse_compression.template.search_space import Clause, SearchSpace, closed
+from stillhouse_compression.template.tree import Block, Tree
+from stillhouse_compression.template.yaml_mapping import place_of
 
 _MAP = "tag:yaml.org,2002:map"
 

@@ -1,6 +1,6 @@
 """What the search tags `!float`, `!int`, `!choice`, `!ordinal` and `!ref` say.
 
-Depends on: PyYAML, safe_yaml, yaml_mapping, parameters, template_errors. Reads one tag's arguments;
+Depends on: PyYAML, safe_yaml, yaml_mapping, parameters, errors. Reads one tag's arguments;
 where in the tree it stands is the template reader's business.
 """
 
@@ -11,10 +11,10 @@ from typing import Literal
 
 import yaml
 
-from stillhouse_compression.parameters import Parameter, middle
-from stillhouse_compression.safe_yaml import Value, YamlError, scalar
-from stillhouse_compression.template_errors import Findings
-from stillhouse_compression.yaml_mapping import Entries, MappingReader, place_of
+from stillhouse_compression.template.errors import Findings
+from stillhouse_compression.template.parameters import Parameter, middle
+from stillhouse_compression.template.safe_yaml import Value, YamlError, scalar
+from stillhouse_compression.template.yaml_mapping import Entries, MappingReader, place_of
 
 SEARCH_TAGS = ("!float", "!int", "!choice", "!ordinal", "!optional", "!ref")
 RANGE_ARGUMENTS = ("low", "high", "log", "step", "default", "name")

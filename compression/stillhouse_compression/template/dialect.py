@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillhouse_compression.expansion import expand_names, patterns_of
+from stillhouse_compression.template.expansion import expand_names, patterns_of
 
 THINNERS = {
     "FilterRemover": "remove_filters",

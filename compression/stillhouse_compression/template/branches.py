@@ -1,6 +1,6 @@
 """What one place of a template needs of another: references their targets, policies instances.
 
-Depends on: template_tree, search_space, rendering, template_errors.
+Depends on: tree, search_space, rendering, errors.
 
 A place is in the schedule where its conditions hold. A pair of places is tried over every
 combination of the choices that decide about the two, and only those: exact, and small even where
@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from stillhouse_compression.errors import nearest
-from stillhouse_compression.parameters import Condition, Config
-from stillhouse_compression.rendering import Absent, Renderer, resolve
-from stillhouse_compression.safe_yaml import Value
-from stillhouse_compression.search_space import SearchSpace
-from stillhouse_compression.template_errors import Findings, Place
-from stillhouse_compression.template_reader import POLICY_KINDS, Target
-from stillhouse_compression.template_tree import (
+from stillhouse_compression.template.errors import Findings, Place
+from stillhouse_compression.template.parameters import Condition, Config
+from stillhouse_compression.template.reader import POLICY_KINDS, Target
+from stillhouse_compression.template.rendering import Absent, Renderer, resolve
+from stillhouse_compression.template.safe_yaml import Value
+from stillhouse_compression.template.search_space import SearchSpace
+from stillhouse_compression.template.tree import (
     Block,
     Guard,
     Listing,

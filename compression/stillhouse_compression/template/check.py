@@ -14,10 +14,10 @@ from torch import nn
 from stillhouse_compression.arguments import Shapes
 from stillhouse_compression.errors import Problem, SettingsError
 from stillhouse_compression.fitting import fit_problems
-from stillhouse_compression.parameters import Config
 from stillhouse_compression.reading import check_schedule, shapes_of
-from stillhouse_compression.rendering import Rendered
-from stillhouse_compression.template import Template
+from stillhouse_compression.template.parameters import Config
+from stillhouse_compression.template.rendering import Rendered
+from stillhouse_compression.template.template import Template
 from stillhouse_compression.training import TrainingSettings
 
 MAX_RENDERINGS = 1000

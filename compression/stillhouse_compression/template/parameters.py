@@ -12,7 +12,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Literal, TypeAlias
 
-from stillhouse_compression.safe_yaml import Value
+from stillhouse_compression.template.safe_yaml import Value
 
 Kind: TypeAlias = Literal["float", "int", "choice", "ordinal"]
 Config: TypeAlias = Mapping[str, Value]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from stillhouse_compression.parameters import Condition
-from stillhouse_compression.safe_yaml import Value
-from stillhouse_compression.template_errors import Place
+from stillhouse_compression.template.errors import Place
+from stillhouse_compression.template.parameters import Condition
+from stillhouse_compression.template.safe_yaml import Value
 
 
 @dataclass(frozen=True)
