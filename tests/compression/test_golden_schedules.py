@@ -23,14 +23,6 @@ RUNS = sorted(path.stem for path in GOLDEN.glob("*.tiny*.json"))
 MODELS = runpy.run_path(str(GOLDEN / "models.py"))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 def _network(name: str) -> nn.Module:
     model: nn.Module = MODELS[{"tinyres": "TinyRes", "tinyplain": "TinyPlain"}[name]]()
     initial = np.load(GOLDEN / f"init_{name}.npz")

@@ -27,14 +27,6 @@ NAMES: dict[str, Any] = {}
 exec(PYTHON[0], NAMES)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 def _batches() -> list[tuple[Tensor, Tensor]]:
     """Four classes that a few steps can tell apart: each a quadrant that is brighter."""
     generator = torch.Generator().manual_seed(1)
