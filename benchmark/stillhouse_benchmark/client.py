@@ -67,10 +67,24 @@ class Client:
 
         Raises:
             UnknownWorker: register again.
+            ProtocolError: the job is not to be read; the server was told so.
         """
         body = {"worker_id": worker_id, "device_id": device_id, "wait_s": wait_s}
         answer = self._post("/v1/leases", body, wait_s=wait_s, unknown=UnknownWorker)
-        return None if answer is None else Lease.from_json(answer)
+        if answer is None:
+            return None
+        try:
+            return Lease.from_json(answer)
+        except ProtocolError as error:
+            self._refuse(answer, error)
+            raise
+
+    def _refuse(self, answer: object, error: ProtocolError) -> None:
+        """Fail a job that we cannot read, so that it is not handed out again and again."""
+        get = Fields(answer, "lease")
+        failure = Failure("internal", "lease", f"this host cannot read the job: {error}")
+        body = {"token": get.text("token"), "failure": failure.to_json()}
+        self._post(f"/v1/leases/{get.text('id')}/failure", body, unknown=LeaseLost)
 
     def heartbeat(self, lease: Lease, stage: str, fraction: float) -> bool:
         """Keep a lease alive.

@@ -105,7 +105,8 @@ def _by_layer(profile: Profile) -> dict[str, _Row]:
         if layer is not None:
             owners[node.name] = layer
     rows: dict[str, _Row] = {}
-    for node in profile.nodes:
+    # Helpers last, so that rows stand in the order of the layers themselves.
+    for node in sorted(profile.nodes, key=lambda node: node.name not in owners):
         layer = owners.get(node.name) or _helped(node.name, owners)
         if layer is None:
             continue

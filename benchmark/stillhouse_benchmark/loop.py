@@ -125,7 +125,7 @@ class DeviceLoop:
             log.info("the server does not know us: registering again")
             self._session.forget(registered)
             return None
-        except (ServerUnreachable, ProtocolError) as error:
+        except (ServerUnreachable, LeaseLost, ProtocolError) as error:
             log.warning("no lease: %s; trying again", error)
             self._backoff.fail()
             return None

@@ -39,6 +39,7 @@ WARM_UP_S = 0.02
 BLOCK_S = 0.006
 MAX_BLOCK_RUNS = 50
 MIN_BLOCKS, MAX_BLOCKS = 3, 6
+MIN_ROUNDS = 3  # with two, Student's t makes an interval of anything
 MAX_TRIES = 4
 MAX_DRIFT = 0.10
 BUSY_SHARE = 0.2
@@ -202,7 +203,7 @@ def _attempt(
         spent_s = clocks.wall() - started_s
         progress(min(0.99, max(len(rounds) / next_look, spent_s / settings.time_limit_s)))
         is_over = spent_s >= settings.time_limit_s
-        if len(rounds) < next_look and not (is_over and (len(rounds) > 1 or not is_recompiled)):
+        if len(rounds) < next_look and not (is_over and len(rounds) >= MIN_ROUNDS):
             continue
         wall = [r.wall_ms for r in rounds]
         estimate = estimate_ratio(wall, n_looks, is_recompiled)

@@ -69,6 +69,17 @@ def test_bad_jobs_fail_with_their_class_and_the_next_one_is_done(
     server.wait("result")
 
 
+def test_a_job_that_cannot_be_read_fails_and_the_next_one_is_done(
+    server: Any, worker: Any, make_job: MakeJob
+) -> None:
+    server.add({**make_job(server.shelf), "kind": "dance"})
+    server.add(make_job(server.shelf))
+    worker.start(server.url)
+    failure = Failure.from_json(server.wait("failure"))
+    assert "job.kind" in failure.reason
+    server.wait("result")
+
+
 def test_content_that_is_not_the_announced_one_is_refused(
     server: Any, worker: Any, make_job: MakeJob
 ) -> None:
