@@ -6,7 +6,7 @@ Depends on: torch, policies, masks.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -221,7 +221,7 @@ class CompressionScheduler:
         n_minibatches: int = 0,
         optimizer: Optimizer | None = None,
         metrics: Mapping[str, float] | None = None,
-    ) -> Any:
+    ) -> Iterator[tuple[Policy, Moment]]:
         """Each active policy with its moment; parameters are looked up anew for each."""
         for policy, window in self._policies:
             if window.is_active(epoch):

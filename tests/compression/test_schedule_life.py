@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler
 from stillhouse_compression import (
     CompressionError,
     CompressionScheduler,
+    ExtensionPolicy,
     KnowledgeDistillationPolicy,
     PruningPolicy,
     TrainingDiverged,
@@ -514,6 +515,29 @@ def test_masks_and_leaders_are_cut_along_with_parameters(model: Net) -> None:
     (model.conv1.weight * 1.0).sum().backward()  # type: ignore[no-untyped-call]  # torch
     assert model.conv1.weight.grad is not None
     assert torch.equal(model.conv1.weight.grad.bool(), again)
+
+
+def test_thinning_sees_neither_dropped_filters_nor_misses_the_optimizer(model: Net) -> None:
+    class Looker:
+        def __init__(self) -> None:
+            self.seen: list[tuple[float, object]] = []
+
+        def on_minibatch_begin(self, *arguments: Any) -> None:
+            net, optimizer = arguments[0], arguments[5]
+            self.seen.append((sparsity(net.conv2.weight), optimizer))
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    drop = {"class": "DropFilterRegularizer", "reg_regims": {"conv2.weight": 0.5}, "frequency": 1}
+    policies = [{"regularizer": {"instance_name": "d"}, "epochs": [0]}]
+    schedule = {"regularizers": {"d": drop}, "policies": policies}
+    scheduler = dict_config(model, optimizer, schedule)
+    looker = Looker()
+    scheduler.add_policy(ExtensionPolicy(looker), epochs=[0])
+    np.random.seed(0)
+    scheduler.on_epoch_begin(0)
+    scheduler.on_minibatch_begin(0, 0, 1)  # the caller names no optimizer
+    assert looker.seen == [(0.0, optimizer)]
+    assert sparsity(model.conv2.weight) > 0
 
 
 def test_following_batchnorms_come_from_the_forward_pass() -> None:
