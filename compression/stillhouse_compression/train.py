@@ -250,17 +250,18 @@ def precision(device: torch.device, is_mixed: bool) -> Any:
 
 def in_format(model: nn.Module) -> nn.Module:
     """Put a network's convolution weights in place into the layout of `to_format`."""
-    if next(model.parameters()).device.type != "cuda":
+    first = next(model.parameters(), None)
+    if first is None or first.device.type != "cuda":
         return model
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in torch's stub
 
 
 def to_format(tensor: Tensor) -> Tensor:
-    """Channels last on CUDA, the layout its convolutions train fastest in; elsewhere as it is.
+    """Channels last on CUDA, whose tensor cores want it; on the CPU as it is.
 
-    Not on the CPU: there torch 2.13 corrupts the heap in the backward pass of a 1x1 convolution
-    of stride 2 with 2 to 7 input channels in this layout (a thinned downsample), and the gain was
-    only about 10 % (ResNet-20, two AVX2 cores).
+    On an AVX2 CPU torch 2.13 is a tenth faster with channels last, but its backward pass of a 1x1
+    convolution of stride 2 with 2 to 7 input channels writes beyond its memory then; thinned
+    shortcuts are such convolutions.
     """
     if tensor.device.type != "cuda":
         return tensor
