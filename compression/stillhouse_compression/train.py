@@ -257,12 +257,12 @@ def in_format(model: nn.Module) -> nn.Module:
 
 
 def to_format(tensor: Tensor) -> Tensor:
-    """Channels last on CUDA, whose tensor cores want it; on the CPU as it is.
+    """Channels last on CUDA, whose tensor cores want it; plain on the CPU, whatever came in.
 
     On an AVX2 CPU torch 2.13 is a tenth faster with channels last, but its backward pass of a 1x1
     convolution of stride 2 with 2 to 7 input channels writes beyond its memory then; thinned
     shortcuts are such convolutions.
     """
     if tensor.device.type != "cuda":
-        return tensor
+        return tensor.contiguous()
     return tensor.contiguous(memory_format=torch.channels_last)

@@ -129,6 +129,25 @@ def test_no_batch_has_a_single_image() -> None:
     assert sizes == [16, 16]
 
 
+@pytest.mark.parametrize("augment", [True, False])
+def test_on_the_cpu_every_layer_gets_plain_tensors(augment: bool) -> None:
+    """Torch's channels-last backward pass is not safe there (test_narrow_convolutions.py)."""
+    plain_inputs: list[bool] = []
+    model = Tiny()
+    model.conv.register_forward_hook(
+        lambda _, args, out: plain_inputs.append(args[0].is_contiguous())
+    )
+    model.bn.register_forward_hook(
+        lambda _, args, out: plain_inputs.append(args[0].is_contiguous())
+    )
+    settings = plain(batch_size=8, augment=augment)
+    trainer = Trainer(model, Images(few(), "train", CPU), settings, 1, 0, Hooks())
+    trainer.run_epoch(0)
+    evaluate(model, Images(few(), "validation", CPU), Hooks())
+    recalibrate_batchnorm(model, trainer.training_batches(8))
+    assert len(plain_inputs) > 10 and all(plain_inputs)
+
+
 def test_evaluation_counts_what_numpy_counts() -> None:
     torch.manual_seed(0)
     model = Tiny().train()
