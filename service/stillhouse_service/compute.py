@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _LocalCluster: Any = distributed.LocalCluster
 _log = logging.getLogger(__name__)
 _WORKER_TTL = "60s"  # a frozen worker is given up after this
 _CLOSE_S = 5.0
+_FLAG_KEPT_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Compute:
     def is_offered(self) -> bool:
         """Whether this server computes at all."""
         return self._settings.compute != "none"
+
+    @property
+    def scheduler_address(self) -> str | None:
+        """Where the scheduler in use listens; none before the first stage."""
+        return None if self._client is None else str(self._client.scheduler.address)
 
     def n_free(self) -> int:
         """Count the stages that may be submitted now."""
@@ -131,6 +138,13 @@ class Compute:
         """Drop what was kept of an attempt that has ended."""
         tasks.flag_of(self._artifacts.folder, attempt_id).unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        """Remove the flags of attempts that ended long ago."""
+        long_ago = time.time() - _FLAG_KEPT_S
+        for flag in tasks.flag_of(self._artifacts.folder, "any").parent.iterdir():
+            if flag.stat().st_mtime < long_ago:
+                flag.unlink(missing_ok=True)
+
     def close(self) -> None:
         """End everything that runs, and an embedded cluster with it."""
         with self._lock:
@@ -158,7 +172,7 @@ class Compute:
             client = _Client(self._cluster, set_as_default=False)
         else:
             try:
-                client = _Client(self._settings.compute, timeout="10s", set_as_default=False)
+                client = _Client(self._settings.compute, timeout="5s", set_as_default=False)
             except (OSError, TimeoutError, ValueError) as error:
                 raise ComputeUnavailable(
                     f"no Dask scheduler answers at {self._settings.compute}: {error}"
@@ -201,7 +215,7 @@ class Compute:
 
 
 def _embedded_cluster(settings: Settings) -> Any:
-    """Start one worker process on this machine that dies with this one."""
+    """Start worker processes on this machine that die with this one; each runs one stage."""
     threads: dict[str, str] = {
         name: str(settings.n_threads)
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -220,8 +234,8 @@ def _embedded_cluster(settings: Settings) -> Any:
     )
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it narrates every connection
     return _LocalCluster(
-        n_workers=1,
-        threads_per_worker=settings.n_compute,
+        n_workers=settings.n_compute,
+        threads_per_worker=1,  # seeds and thread counts of torch belong to a process
         processes=True,
         host="127.0.0.1",
         dashboard_address=None,

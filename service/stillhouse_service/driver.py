@@ -48,6 +48,7 @@ class Driver:
 
     def start(self) -> None:
         """Take over from whoever drove this database before, then drive."""
+        self._compute.tidy()
         with self._store.begin() as work:
             for attempt in work.stages.running_on("compute"):
                 self._compute.cancel(attempt.id)  # on a shared cluster it may still run

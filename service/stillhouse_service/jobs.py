@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse_benchmark.protocol import File, Job, JobSettings, Probe
-from stillhouse_service.errors import NotFound
+from stillhouse_service.errors import ArtifactCorrupt
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import DeviceRow, StageRow
 
@@ -18,14 +18,14 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job:
     """Name every file and setting that `device` needs for `stage`.
 
     Raises:
-        NotFound: A file that the job names is not registered.
+        ArtifactCorrupt: A file that the job names is not registered.
     """
 
     def file(artifacts: Mapping[str, Any], name: str) -> File:
         sha256 = artifacts.get(name, "")
         artifact = work.log.artifact(sha256)
         if artifact is None:
-            raise NotFound(f"job {stage.id}: no {name!r} among its artifacts")
+            raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
         return File(artifact.sha256, artifact.n_bytes)
 
     assert stage.study_id is not None  # every device job belongs to a study

@@ -23,6 +23,7 @@ import pytest
 from stillhouse_benchmark.protocol import DataManifest
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.compute import Compute, End
+from stillhouse_service.errors import ComputeUnavailable
 from stillhouse_service.settings import Settings
 
 TRAIN = {"model": "resnet20_cifar", "dataset": "digits", "recipe": {"epochs": 1}, "seed": 0}
@@ -143,6 +144,26 @@ def test_a_training_runs_with_the_threads_that_were_asked_for(cluster: Cluster) 
     assert environment["OMP_NUM_THREADS"] == "1"
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert "MALLOC_TRIM_THRESHOLD_" not in environment
+
+
+def test_a_cluster_elsewhere_computes_when_it_sees_the_store(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.compute.open()
+    settings = Settings(compute=str(cluster.compute.scheduler_address), n_threads=1)
+    ends: queue.Queue[End] = queue.Queue()
+    compute = Compute(settings, cluster.store, ends.put, lambda *told: None)
+    compute.submit("lse_elsewhere", "train", {**TRAIN, "model": "resnet21"})
+    assert "resnet21" in ends.get(timeout=60).answer["failure"]["reason"]
+    compute.close()
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    settings = Settings(compute="tcp://127.0.0.1:9")
+    compute = Compute(settings, ArtifactStore(tmp_path), print, print)
+    with pytest.raises(ComputeUnavailable, match=r"tcp://127\.0\.0\.1:9"):
+        compute.open()
+    compute.close()
 
 
 _SERVE = (

@@ -1,5 +1,6 @@
 """Settings from the environment."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,14 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(name: str, value: str) -
         Settings.from_environment({f"STILLHOUSE_{name}": value})
     assert name.lower() in str(refused.value).lower()
     assert value in str(refused.value)
+
+
+def test_every_setting_stands_in_the_manual_with_its_default() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    rows = [line for line in manual.splitlines() if line.startswith("| `")]
+    for one in fields(Settings):
+        row = next(line for line in rows if f"`{one.name.upper()}`" in line)
+        if one.name not in ("n_threads", "lock_dir"):  # their defaults depend on the machine
+            default = getattr(Settings(), one.name)
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            assert shown in row, one.name
