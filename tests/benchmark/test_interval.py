@@ -69,6 +69,7 @@ def test_the_interval_holds_the_truth_in_at_least_95_of_100_jobs() -> None:
     assert held >= 91
 
 
+@pytest.mark.slow  # forty jobs of up to forty compilations
 def test_stopping_at_the_first_narrow_interval_does_not_make_it_too_narrow() -> None:
     rng = np.random.RandomState(4)
     held = 0

@@ -181,6 +181,7 @@ def test_both_runtimes_answer_alike(
     assert (answers[0].argmax(axis=1) == answers[1].argmax(axis=1)).all()
 
 
+@pytest.mark.slow  # two acceptance runs, each with a timing
 def test_the_acceptance_run_reports_every_claim_whether_it_holds_or_not(
     old_runtime: str, tmp_path: Path, wide_net: Any
 ) -> None:
