@@ -257,7 +257,7 @@ class JobSettings(Message):
     """
 
     target_interval: float = 0.03
-    time_limit_s: float = 60.0
+    time_limit_s: float = 10.0
     n_compilations: int = 5
     max_aa_deviation: float = 0.05
     n_threads: int = 1
