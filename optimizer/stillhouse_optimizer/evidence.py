@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ Array = NDArray[np.float64]
 
 # Metrics whose ratios mean something: half the latency is as much as a quarter from a half.
 _RATIO_ENDINGS = ("_ms", "_s", "_ratio", "_bytes", "macs", "params", "_per_s")
-# Share of the trials that lie near enough to a bound to be modelled without squeezing.
-_NEAR = 0.25
 
 
 @dataclass(frozen=True)
@@ -34,28 +32,18 @@ class Target:
         metric: Its name.
         is_log: Whether the logarithm is modelled.
         sign: 1, or -1 where the model sees the negative.
-        center: A limit's bound on that scale; modelled values are 0 there.
-        width: Beyond this distance from the center values are squeezed logarithmically; None for
-            no center and no squeezing.
     """
 
     metric: str
     is_log: bool
     sign: float
-    center: float = 0.0
-    width: float | None = None
 
     def to_model(self, value: float) -> float:
         """The modelled value of a raw one."""
-        straight = self.sign * (math.log(value) if self.is_log else value)
-        if self.width is None:
-            return straight
-        return math.asinh((straight - self.center) / self.width)
+        return self.sign * (math.log(value) if self.is_log else value)
 
     def to_raw(self, modelled: float) -> float:
         """The raw value of a modelled one."""
-        if self.width is not None:
-            modelled = self.center + self.width * math.sinh(min(max(modelled, -300.0), 300.0))
         value = self.sign * modelled
         return math.exp(min(value, 700.0)) if self.is_log else value
 
@@ -158,20 +146,8 @@ def _target(metric: str, sign: float, values: Sequence[float]) -> Target:
 
 
 def _limit(constraint: Constraint, values: Sequence[float]) -> tuple[Target, float, Array]:
-    """Model a limited metric relative to its bound.
-
-    A model should know best where it matters: a network that loses half of its accuracy says little
-    about how to lose one per cent, yet without squeezing it sets the scale of everything.
-    """
     sign = 1.0 if constraint.is_upper else -1.0
     target = _target(constraint.metric, sign, [*values, constraint.bound])
-    center = target.to_model(constraint.bound)
-    distances = np.abs([target.to_model(v) - center for v in values])
-    if len(values) and float(distances.max()) > 0.0:
-        near = float(np.quantile(distances, _NEAR))
-        # Most trials may sit on the bound itself; then the farthest sets the scale.
-        width = near if near > 1e-6 * float(distances.max()) else float(distances.max())
-        target = replace(target, center=center, width=width)
     modelled = np.array([target.to_model(v) for v in values], dtype=float)
     return target, target.to_model(constraint.bound), modelled
 

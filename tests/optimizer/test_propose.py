@@ -57,12 +57,12 @@ def test_the_first_trial_is_the_default_and_the_design_comes_before_the_model(
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_it_finds_the_edge_of_the_limit(surrogate: str, mixed_problem: Make, run: Run) -> None:
-    trials, _ = run(mixed_problem(surrogate=surrogate), 22)
+    trials, _ = run(mixed_problem(surrogate=surrogate), 18)
     ratios = [
         t.metrics["latency_ratio"] for t in trials if t.metrics and t.metrics["top1_drop"] <= 0.02
     ]
     # By hand: drop = 0.08 s^2 at the best lr, so s = 0.5 and the ratio exp(-0.5) = 0.607.
-    assert 0.606 <= min(ratios) < 0.66
+    assert 0.606 <= min(ratios) < {"forest": 0.64, "forest_plain": 0.7}[surrogate]
 
 
 def test_asking_for_n_equals_asking_n_times_with_the_earlier_ones_pending(
@@ -90,7 +90,7 @@ def test_threads_change_nothing(mixed_problem: Make, tmp_path: Path) -> None:
     script.write_text(
         f"import sys; sys.path.insert(0, {str(tests)!r})\n"
         "from conftest import mixed_problem, run\n"
-        "trials, proposals = run(mixed_problem(), 9)\n"
+        "trials, proposals = run(mixed_problem(), 7)\n"
         "print([sorted((k, repr(v)) for k, v in p.config.items()) for p in proposals])\n"
         "print([sorted(p.prediction.items()) for p in proposals])\n"
     )
