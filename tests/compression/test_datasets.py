@@ -27,6 +27,11 @@ def test_digits_are_split_1000_300_497_without_overlap() -> None:
     assert len(pixels) == len(source)
 
 
+def test_the_split_is_the_one_that_stored_baselines_were_trained_on() -> None:
+    """Another split would let old baselines be tested on images they were trained on."""
+    assert datasets.load("digits").split_hash.startswith("3749c6cd68153b47")
+
+
 def test_every_class_has_its_share_in_every_split() -> None:
     share = np.bincount(load_digits().target) / 1797
     for split, n in datasets.dataset_info("digits").splits.items():
