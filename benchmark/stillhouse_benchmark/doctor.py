@@ -52,7 +52,7 @@ def examine() -> list[Finding]:
     findings += runtime
     findings += [_told(device) for device in devices]
     findings += [_clock(), _governor(), _load(), _locks()]
-    if _is_importable("openvino.inference_engine"):
+    if any(device.runtime == "openvino2021" for device in devices):
         findings += [_libusb(), _stick(), _udev_rule()]
     return findings
 

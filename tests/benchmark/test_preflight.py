@@ -71,6 +71,24 @@ def test_the_doctor_sees_this_environments_runtime() -> None:
     assert "device CPU" in answer.stdout
 
 
+def test_no_runtime_is_loaded_with_its_telemetry() -> None:
+    code = (
+        "import sys; from stillhouse_benchmark.backends import load_backend; load_backend('auto')\n"
+        "assert 'openvino' in sys.modules\n"
+        "told = [name for name, m in sys.modules.items() if 'telemetry' in name and m]\n"
+        "assert not [name for name in told if name.startswith('openvino_telemetry')], told\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_worker_itself_loads_neither_numpy_nor_a_runtime() -> None:
+    code = (
+        "import sys, stillhouse_benchmark.worker\n"
+        "assert not {'numpy', 'openvino'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
 def test_a_runtimes_source_lines_are_left_out_of_the_reason() -> None:
     message = '[ GENERAL_ERROR ] \n/home/x/frontend.cpp:441 Failed to compile layer "fc": no'
     assert short_reason(message) == 'Failed to compile layer "fc": no'

@@ -6,6 +6,7 @@ Depends on: the standard library. The runtimes themselves are imported by their 
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -124,8 +125,18 @@ def load_backend(name: str) -> Backend:
     return loaded
 
 
+def refuse_telemetry() -> None:
+    """Keep openvino from reporting its own import to its maker.
+
+    It does so from a forked process, which can hang this one (fork beside threads) and outlives
+    it. Without the reporting module openvino tells nobody.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # not importable
+
+
 def _installed() -> str:
     """The installed runtime; the old package has ``openvino.inference_engine`` and no ``Core``."""
+    refuse_telemetry()
     try:
         importlib.import_module("openvino.inference_engine")
     except ImportError:

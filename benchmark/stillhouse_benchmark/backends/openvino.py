@@ -6,13 +6,13 @@ Depends on: openvino >= 2025, numpy; Python >= 3.10.
 from __future__ import annotations
 
 import importlib
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stillhouse_benchmark.backends import refuse_telemetry
 from stillhouse_benchmark.backends.blame import unsupported_reason
 from stillhouse_benchmark.errors import BenchmarkError
 from stillhouse_benchmark.layers import NodeTime, Profile, middle_mean
@@ -21,9 +21,7 @@ from stillhouse_benchmark.protocol import Device
 if TYPE_CHECKING:
     from stillhouse_benchmark.backends import Array
 
-# Importing openvino reports the import to its maker from a forked process, which can hang this
-# one (fork beside threads) and outlives it. Without this module openvino tells nobody.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
+refuse_telemetry()
 openvino: Any = importlib.import_module("openvino")
 
 PRECISION_HINTS = {"f32": "f32", "f16": "f16", "bf16": "bf16", "i8": "f32"}
