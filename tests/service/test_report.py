@@ -156,6 +156,16 @@ def test_the_threshold_is_drawn_at_the_baselines_accuracy_less_the_allowed_loss(
     assert line["y0"] == pytest.approx(0.99 - 0.02)
 
 
+@pytest.mark.parametrize(("objective", "x"), [("latency_ratio", 1.0), ("latency_p50_ms", 0.612)])
+def test_accuracy_is_drawn_over_the_objective_with_the_baseline_in_its_place(
+    case: Case, objective: str, x: float
+) -> None:
+    case.study["spec"]["objectives"] = [objective]
+    traces = {t["name"]: t for t in case.page().plots["tradeoff"]["data"]}
+    assert (traces["baseline"]["x"], traces["baseline"]["y"]) == ([x], [0.99])
+    assert traces["best feasible"]["x"] == [case.study["incumbent"][objective]]
+
+
 def test_marginal_curves_of_a_metric_share_their_scale_and_keep_each_parameters_own(
     case: Case,
 ) -> None:
