@@ -364,7 +364,7 @@ def _walk(n_walks: int, n_steps: int) -> None:
 
 
 def test_reports_in_any_order_lose_and_double_nothing(world: Any) -> None:
-    _walk(n_walks=20, n_steps=15)
+    _walk(n_walks=12, n_steps=15)
 
 
 @pytest.mark.slow  # some minutes: every step is a transaction that is synced to disk

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-TRIALS = 12
+TRIALS = 8
 
 
 def _measure(server: Any, lease: dict[str, Any]) -> tuple[float, int]:
