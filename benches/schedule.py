@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from stillhouse_compression import CompressionScheduler, dict_config, models
-from stillhouse_compression.ranking import Structure, keep_best, n_to_prune
-from stillhouse_compression.selection import keep_level
+from stillhouse_compression.schedule.ranking import Structure, keep_best, n_to_prune
+from stillhouse_compression.schedule.selection import keep_level
 
 BATCH = 128
 STEPS = 9

@@ -9,11 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stillhouse_compression.config import dict_config, file_config
-    from stillhouse_compression.distillation import (
-        DistillationLossWeights,
-        KnowledgeDistillationPolicy,
-    )
     from stillhouse_compression.errors import (
         CompressionError,
         Problem,
@@ -21,20 +16,26 @@ if TYPE_CHECKING:
         TrainingDiverged,
     )
     from stillhouse_compression.greedy import greedy_pruner
-    from stillhouse_compression.lr_schedulers import (
+    from stillhouse_compression.schedule.config import dict_config, file_config
+    from stillhouse_compression.schedule.distillation import (
+        DistillationLossWeights,
+        KnowledgeDistillationPolicy,
+    )
+    from stillhouse_compression.schedule.lr_schedulers import (
         LRPolicy,
         MultiStepMultiGammaLR,
         PolynomialLR,
     )
-    from stillhouse_compression.policies import (
+    from stillhouse_compression.schedule.policies import (
         Extension,
         ExtensionPolicy,
         PruningPolicy,
         RegularizationPolicy,
     )
-    from stillhouse_compression.policy import LossComponent, PolicyLoss
-    from stillhouse_compression.reading import check_schedule
-    from stillhouse_compression.scheduler import CompressionScheduler
+    from stillhouse_compression.schedule.policy import LossComponent, PolicyLoss
+    from stillhouse_compression.schedule.reading import check_schedule
+    from stillhouse_compression.schedule.scheduler import CompressionScheduler
+    from stillhouse_compression.schedule.yaml_text import load_yaml
     from stillhouse_compression.sensitivity import SensitivityAnalysis, sensitivity_analysis
     from stillhouse_compression.sparsity_metrics import (
         SparsityTable,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
         sparsity_rows,
         sparsity_table,
     )
-    from stillhouse_compression.yaml_text import load_yaml
 
 __all__ = [
     "CompressionError",
@@ -89,26 +89,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "dict_config": "config",
-    "file_config": "config",
-    "DistillationLossWeights": "distillation",
-    "KnowledgeDistillationPolicy": "distillation",
+    "dict_config": "schedule.config",
+    "file_config": "schedule.config",
+    "DistillationLossWeights": "schedule.distillation",
+    "KnowledgeDistillationPolicy": "schedule.distillation",
     "CompressionError": "errors",
     "Problem": "errors",
     "ScheduleError": "errors",
     "TrainingDiverged": "errors",
     "greedy_pruner": "greedy",
-    "LRPolicy": "lr_schedulers",
-    "MultiStepMultiGammaLR": "lr_schedulers",
-    "PolynomialLR": "lr_schedulers",
-    "Extension": "policies",
-    "ExtensionPolicy": "policies",
-    "LossComponent": "policy",
-    "PolicyLoss": "policy",
-    "PruningPolicy": "policies",
-    "RegularizationPolicy": "policies",
-    "check_schedule": "reading",
-    "CompressionScheduler": "scheduler",
+    "LRPolicy": "schedule.lr_schedulers",
+    "MultiStepMultiGammaLR": "schedule.lr_schedulers",
+    "PolynomialLR": "schedule.lr_schedulers",
+    "Extension": "schedule.policies",
+    "ExtensionPolicy": "schedule.policies",
+    "LossComponent": "schedule.policy",
+    "PolicyLoss": "schedule.policy",
+    "PruningPolicy": "schedule.policies",
+    "RegularizationPolicy": "schedule.policies",
+    "check_schedule": "schedule.reading",
+    "CompressionScheduler": "schedule.scheduler",
     "SensitivityAnalysis": "sensitivity",
     "sensitivity_analysis": "sensitivity",
     "SparsityTable": "sparsity_metrics",
@@ -121,7 +121,7 @@ _HOMES = {
     "sparsity_cols": "sparsity_metrics",
     "sparsity_rows": "sparsity_metrics",
     "sparsity_table": "sparsity_metrics",
-    "load_yaml": "yaml_text",
+    "load_yaml": "schedule.yaml_text",
     "sparsity": "sparsity_metrics",
 }
 

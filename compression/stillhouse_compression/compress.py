@@ -19,7 +19,6 @@ from torch import nn
 import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
 from stillhouse_compression.batchnorm import recalibrate_batchnorm
-from stillhouse_compression.config import dict_config
 from stillhouse_compression.errors import TrainingDiverged
 from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
@@ -33,7 +32,8 @@ from stillhouse_compression.layers import (
     weight_shapes,
 )
 from stillhouse_compression.probe import make_probe
-from stillhouse_compression.scheduler import CompressionScheduler
+from stillhouse_compression.schedule.config import dict_config
+from stillhouse_compression.schedule.scheduler import CompressionScheduler
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.template.safe_yaml import dump
 from stillhouse_compression.thinning.report import ThinningReport

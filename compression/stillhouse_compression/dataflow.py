@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import fx, nn
 
-from stillhouse_compression.names import PREFIX
+from stillhouse_compression.schedule.names import PREFIX
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

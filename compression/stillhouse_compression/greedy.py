@@ -14,12 +14,12 @@ from torch import nn
 
 from stillhouse_compression.errors import CompressionError, nearest
 from stillhouse_compression.layers import total_macs
-from stillhouse_compression.names import expand
-from stillhouse_compression.policies import PruningPolicy
-from stillhouse_compression.pruners.law import Constant
-from stillhouse_compression.pruners.structures import NormRanker, StructurePruner
-from stillhouse_compression.ranking import Structure, keep_best, n_to_prune
-from stillhouse_compression.scheduler import CompressionScheduler
+from stillhouse_compression.schedule.names import expand
+from stillhouse_compression.schedule.policies import PruningPolicy
+from stillhouse_compression.schedule.pruners.law import Constant
+from stillhouse_compression.schedule.pruners.structures import NormRanker, StructurePruner
+from stillhouse_compression.schedule.ranking import Structure, keep_best, n_to_prune
+from stillhouse_compression.schedule.scheduler import CompressionScheduler
 from stillhouse_compression.sensitivity import Test
 from stillhouse_compression.thinning import thin
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from stillhouse_compression.errors import CompressionError, nearest
-from stillhouse_compression.names import expand
-from stillhouse_compression.ranking import Structure, keep_best, n_to_prune
-from stillhouse_compression.selection import keep_level
+from stillhouse_compression.schedule.names import expand
+from stillhouse_compression.schedule.ranking import Structure, keep_best, n_to_prune
+from stillhouse_compression.schedule.selection import keep_level
 
 Group = Literal["element", "filter", "channel"]
 Test = Callable[[nn.Module], tuple[float, float, float]]

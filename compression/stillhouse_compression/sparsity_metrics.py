@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stillhouse_compression.errors import CompressionError, TrainingDiverged
 from stillhouse_compression.layers import COMPUTING, layer_macs
-from stillhouse_compression.ranking import Structure
+from stillhouse_compression.schedule.ranking import Structure
 
 
 def density(tensor: Tensor) -> float:

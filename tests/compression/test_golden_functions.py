@@ -21,17 +21,17 @@ from stillhouse_compression import (
     sensitivity_analysis,
 )
 from stillhouse_compression import sparsity_metrics as metrics
-from stillhouse_compression.arguments import ROUNDING
-from stillhouse_compression.groups import group_scores, keep_groups
 from stillhouse_compression.layers import layer_macs
-from stillhouse_compression.pruners.baidu import BaiduRNNPruner
-from stillhouse_compression.pruners.law import Gradual, gradual_window
-from stillhouse_compression.ranking import Structure, keep_best, n_to_prune
-from stillhouse_compression.regularizers.group_lasso import GroupLassoRegularizer
-from stillhouse_compression.regularizers.group_variance import GroupVarianceRegularizer
-from stillhouse_compression.regularizers.l1 import L1Regularizer
-from stillhouse_compression.selection import keep_above, keep_level
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.arguments import ROUNDING
+from stillhouse_compression.schedule.groups import group_scores, keep_groups
+from stillhouse_compression.schedule.pruners.baidu import BaiduRNNPruner
+from stillhouse_compression.schedule.pruners.law import Gradual, gradual_window
+from stillhouse_compression.schedule.ranking import Structure, keep_best, n_to_prune
+from stillhouse_compression.schedule.regularizers.group_lasso import GroupLassoRegularizer
+from stillhouse_compression.schedule.regularizers.group_variance import GroupVarianceRegularizer
+from stillhouse_compression.schedule.regularizers.l1 import L1Regularizer
+from stillhouse_compression.schedule.selection import keep_above, keep_level
+from stillhouse_compression.schedule.window import Window
 
 GOLDEN = Path(__file__).parent / "golden"
 FIGURES = json.loads((GOLDEN / "functions.json").read_text())

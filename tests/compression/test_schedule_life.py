@@ -27,7 +27,7 @@ from stillhouse_compression import (
     sparsity_table,
 )
 from stillhouse_compression.dataflow import following_batchnorms
-from stillhouse_compression.pruners.level import SparsityLevelParameterPruner
+from stillhouse_compression.schedule.pruners.level import SparsityLevelParameterPruner
 
 
 class Net(nn.Module):

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stillhouse_compression import CompressionScheduler, dict_config, load_yaml, registry
+from stillhouse_compression import CompressionScheduler, dict_config, load_yaml
+from stillhouse_compression.schedule import registry
 
 PAGE = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.S)

@@ -7,7 +7,7 @@ import yaml
 from torch import nn
 
 from stillhouse_compression.models import build
-from stillhouse_compression.reading import check_schedule
+from stillhouse_compression.schedule.reading import check_schedule
 from stillhouse_compression.template import Template, check_against_model, parse_template
 
 

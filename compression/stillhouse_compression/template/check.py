@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from torch import nn
 
-from stillhouse_compression.arguments import Shapes
 from stillhouse_compression.errors import Problem, SettingsError
 from stillhouse_compression.fitting import fit_problems
-from stillhouse_compression.reading import check_schedule, shapes_of
+from stillhouse_compression.schedule.arguments import Shapes
+from stillhouse_compression.schedule.reading import check_schedule, shapes_of
 from stillhouse_compression.template.parameters import Config
 from stillhouse_compression.template.rendering import Rendered
 from stillhouse_compression.template.template import Template

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stillhouse_compression import registry
-from stillhouse_compression.arguments import Argument
-from stillhouse_compression.names import expand_map, is_pattern, match
-from stillhouse_compression.schedule import SECTIONS
+from stillhouse_compression.schedule import registry
+from stillhouse_compression.schedule.arguments import Argument
+from stillhouse_compression.schedule.names import expand_map, is_pattern, match
+from stillhouse_compression.schedule.schedule import SECTIONS
 
 
 def expand_names(schedule: Mapping[str, Any], parameters: Iterable[str]) -> dict[str, Any]:

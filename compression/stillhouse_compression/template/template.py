@@ -24,7 +24,7 @@ from stillhouse_compression.template.tree import Block, Tree
 if TYPE_CHECKING:
     from torch import nn
 
-    from stillhouse_compression.arguments import Shapes
+    from stillhouse_compression.schedule.arguments import Shapes
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Template:
         if model is None and dialect == "stillhouse":
             return rendered
         # Both need the registry of classes, which a template alone can do without.
-        from stillhouse_compression.reading import shapes_of
+        from stillhouse_compression.schedule.reading import shapes_of
         from stillhouse_compression.template.dialect import OriginalDialect
         from stillhouse_compression.template.expansion import expand_names
 

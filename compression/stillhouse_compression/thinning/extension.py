@@ -11,7 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from stillhouse_compression import datasets
-from stillhouse_compression.arguments import (
+from stillhouse_compression.errors import nearest, shown
+from stillhouse_compression.schedule.arguments import (
     Argument,
     Arguments,
     Building,
@@ -24,7 +25,6 @@ from stillhouse_compression.arguments import (
     optional,
     text,
 )
-from stillhouse_compression.errors import nearest, shown
 from stillhouse_compression.thinning.plan import Part
 from stillhouse_compression.thinning.report import ThinningReport
 from stillhouse_compression.thinning.thin import FollowsCuts, thin

@@ -13,22 +13,22 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from stillhouse_compression.arguments import Building
-from stillhouse_compression.distillation import distillation_policy
 from stillhouse_compression.errors import CompressionError, Problem, ScheduleError
-from stillhouse_compression.lr_schedulers import LRPolicy
-from stillhouse_compression.observation import ObservationPolicy
-from stillhouse_compression.policies import (
+from stillhouse_compression.schedule.arguments import Building
+from stillhouse_compression.schedule.distillation import distillation_policy
+from stillhouse_compression.schedule.lr_schedulers import LRPolicy
+from stillhouse_compression.schedule.observation import ObservationPolicy
+from stillhouse_compression.schedule.policies import (
     ExtensionPolicy,
     PruningPolicy,
     RegularizationPolicy,
 )
-from stillhouse_compression.policy import Policy
-from stillhouse_compression.reading import read_schedule
-from stillhouse_compression.schedule import KINDS, PolicyEntry, Schedule
-from stillhouse_compression.scheduler import CompressionScheduler
-from stillhouse_compression.window import ALWAYS
-from stillhouse_compression.yaml_text import load_yaml
+from stillhouse_compression.schedule.policy import Policy
+from stillhouse_compression.schedule.reading import read_schedule
+from stillhouse_compression.schedule.schedule import KINDS, PolicyEntry, Schedule
+from stillhouse_compression.schedule.scheduler import CompressionScheduler
+from stillhouse_compression.schedule.window import ALWAYS
+from stillhouse_compression.schedule.yaml_text import load_yaml
 
 BUILD_ORDER = ("pruners", "regularizers", "extensions", "lr_schedulers")
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.schedule.arguments import (
     FRACTION,
     WEIGHTS,
     Argument,
@@ -25,9 +25,9 @@ from stillhouse_compression.arguments import (
     given,
     list_of,
 )
-from stillhouse_compression.pruners.law import Drawn
-from stillhouse_compression.pruners.step import Kind, PruningStep
-from stillhouse_compression.pruners.structures import (
+from stillhouse_compression.schedule.pruners.law import Drawn
+from stillhouse_compression.schedule.pruners.step import Kind, PruningStep
+from stillhouse_compression.schedule.pruners.structures import (
     DEPENDENCY,
     GROUP_SIZE,
     MASK_BATCHNORM,
@@ -41,7 +41,7 @@ from stillhouse_compression.pruners.structures import (
     structure_faults,
     structure_fits,
 )
-from stillhouse_compression.ranking import Structure, drop_last
+from stillhouse_compression.schedule.ranking import Structure, drop_last
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from torch import nn
 
-from stillhouse_compression.arguments import Argument, Arguments, ClassSpec, number
-from stillhouse_compression.pruners.step import MaskUpdate, PruningStep, Stateless
-from stillhouse_compression.selection import keep_above
+from stillhouse_compression.schedule.arguments import Argument, Arguments, ClassSpec, number
+from stillhouse_compression.schedule.pruners.step import MaskUpdate, PruningStep, Stateless
+from stillhouse_compression.schedule.selection import keep_above
 
 
 class MagnitudeParameterPruner(Stateless):

@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse_compression.argument_reading import ArgumentReader
-from stillhouse_compression.arguments import FRACTION, Argument, Refused, boolean, default, integer
 from stillhouse_compression.errors import nearest, shown
-from stillhouse_compression.schedule import KINDS, Component, PolicyEntry
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.argument_reading import ArgumentReader
+from stillhouse_compression.schedule.arguments import (
+    FRACTION,
+    Argument,
+    Refused,
+    boolean,
+    default,
+    integer,
+)
+from stillhouse_compression.schedule.schedule import KINDS, Component, PolicyEntry
+from stillhouse_compression.schedule.window import Window
 
 WINDOW_KEYS = ("epochs", "starting_epoch", "ending_epoch", "frequency")
 PRUNER_ARGS = (

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stillhouse_compression.errors import CompressionError
-from stillhouse_compression.masks import MaskTable
-from stillhouse_compression.names import canonical
-from stillhouse_compression.policy import LossComponent, Moment, Policy, PolicyLoss
-from stillhouse_compression.pruners.step import Cuts
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.masks import MaskTable
+from stillhouse_compression.schedule.names import canonical
+from stillhouse_compression.schedule.policy import LossComponent, Moment, Policy, PolicyLoss
+from stillhouse_compression.schedule.pruners.step import Cuts
+from stillhouse_compression.schedule.window import Window
 
 STATE_VERSION = 1
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.errors import CompressionError
+from stillhouse_compression.schedule.arguments import (
     FRACTION,
     ROUNDING,
     WEIGHTS,
@@ -22,12 +23,11 @@ from stillhouse_compression.arguments import (
     given,
     integer,
 )
-from stillhouse_compression.errors import CompressionError
-from stillhouse_compression.observation import can_be_sampled
-from stillhouse_compression.pruners.law import Constant
-from stillhouse_compression.pruners.step import MaskUpdate, PruningStep, Stateless, Wish
-from stillhouse_compression.pruners.structures import NormRanker, structure_fits
-from stillhouse_compression.ranking import Structure
+from stillhouse_compression.schedule.observation import can_be_sampled
+from stillhouse_compression.schedule.pruners.law import Constant
+from stillhouse_compression.schedule.pruners.step import MaskUpdate, PruningStep, Stateless, Wish
+from stillhouse_compression.schedule.pruners.structures import NormRanker, structure_fits
+from stillhouse_compression.schedule.ranking import Structure
 
 
 class FMReconstructionChannelPruner(Stateless):

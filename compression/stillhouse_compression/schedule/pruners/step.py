@@ -12,8 +12,8 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from stillhouse_compression.errors import TrainingDiverged
-from stillhouse_compression.masks import MaskTable
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.masks import MaskTable
+from stillhouse_compression.schedule.window import Window
 
 Cuts = Sequence[tuple[int, Tensor]]
 """Thinning of one parameter: for each dimension that was cut, the indices that stayed."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from torch import nn
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.schedule.arguments import (
     Argument,
     Arguments,
     ClassSpec,
@@ -19,8 +19,8 @@ from stillhouse_compression.arguments import (
     number,
     tuple_of,
 )
-from stillhouse_compression.groups import group_fault, keep_groups
-from stillhouse_compression.pruners.step import MaskUpdate, PruningStep, Stateless
+from stillhouse_compression.schedule.groups import group_fault, keep_groups
+from stillhouse_compression.schedule.pruners.step import MaskUpdate, PruningStep, Stateless
 
 GROUP_TYPES = ("2D", "3D", "Filters", "Channels", "Rows", "Cols")
 

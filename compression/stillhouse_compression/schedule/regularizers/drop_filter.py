@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.schedule.arguments import (
     Argument,
     Arguments,
     ClassSpec,
@@ -20,8 +20,8 @@ from stillhouse_compression.arguments import (
     integer,
     number,
 )
-from stillhouse_compression.masks import filter_mask
-from stillhouse_compression.policy import Moment
+from stillhouse_compression.schedule.masks import filter_mask
+from stillhouse_compression.schedule.policy import Moment
 
 LEAST_KEPT = 0.2
 """What is kept is scaled up as if at least this share of the L1 norm were left."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from stillhouse_compression.arguments import ClassSpec
+from stillhouse_compression.schedule.arguments import ClassSpec
 
-_PRUNERS = "stillhouse_compression.pruners"
+_PRUNERS = "stillhouse_compression.schedule.pruners"
 
 PROVIDERS: Mapping[str, Mapping[str, str]] = {
     "pruners": {
@@ -44,13 +44,13 @@ PROVIDERS: Mapping[str, Mapping[str, str]] = {
         "L2RankedStructureParameterPruner_AGP": f"{_PRUNERS}.structures",
     },
     "regularizers": {
-        "L1Regularizer": "stillhouse_compression.regularizers.l1",
-        "GroupLassoRegularizer": "stillhouse_compression.regularizers.group_lasso",
-        "GroupVarianceRegularizer": "stillhouse_compression.regularizers.group_variance",
-        "DropFilterRegularizer": "stillhouse_compression.regularizers.drop_filter",
+        "L1Regularizer": "stillhouse_compression.schedule.regularizers.l1",
+        "GroupLassoRegularizer": "stillhouse_compression.schedule.regularizers.group_lasso",
+        "GroupVarianceRegularizer": "stillhouse_compression.schedule.regularizers.group_variance",
+        "DropFilterRegularizer": "stillhouse_compression.schedule.regularizers.drop_filter",
     },
     "lr_schedulers": {
-        name: "stillhouse_compression.lr_schedulers"
+        name: "stillhouse_compression.schedule.lr_schedulers"
         for name in (
             "ConstantLR",
             "CosineAnnealingLR",

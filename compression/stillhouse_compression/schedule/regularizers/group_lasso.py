@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.schedule.arguments import (
     Argument,
     Arguments,
     ClassSpec,
@@ -20,8 +20,8 @@ from stillhouse_compression.arguments import (
     optional,
     tuple_of,
 )
-from stillhouse_compression.groups import SPANS, keep_groups
-from stillhouse_compression.pruners.threshold_structures import group_fits
+from stillhouse_compression.schedule.groups import SPANS, keep_groups
+from stillhouse_compression.schedule.pruners.threshold_structures import group_fits
 
 GROUP_TYPES = (*SPANS, "Rows+Cols", "Cols+Rows")
 BOTH = ("Rows+Cols", "Cols+Rows")

@@ -1,6 +1,6 @@
 """A schedule as data: what a document says, checked, before anything is built.
 
-Depends on: arguments, errors, window. :mod:`stillhouse_compression.reading` makes it.
+Depends on: arguments, errors, window. :mod:`stillhouse_compression.schedule.reading` makes it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stillhouse_compression.arguments import ClassSpec
-from stillhouse_compression.window import ALWAYS, Window
+from stillhouse_compression.schedule.arguments import ClassSpec
+from stillhouse_compression.schedule.window import ALWAYS, Window
 
 SECTIONS = ("pruners", "regularizers", "lr_schedulers", "extensions")
 KINDS: Mapping[str, str] = {

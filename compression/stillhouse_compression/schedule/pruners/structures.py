@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.errors import shown
+from stillhouse_compression.schedule.arguments import (
     FRACTION,
     ROUNDING,
     WEIGHTS,
@@ -29,8 +30,7 @@ from stillhouse_compression.arguments import (
     integer,
     optional,
 )
-from stillhouse_compression.errors import shown
-from stillhouse_compression.pruners.law import (
+from stillhouse_compression.schedule.pruners.law import (
     GRADUAL_ARGUMENTS,
     Constant,
     Drawn,
@@ -39,8 +39,8 @@ from stillhouse_compression.pruners.law import (
     gradual_faults,
     gradual_window,
 )
-from stillhouse_compression.pruners.step import Cuts, MaskUpdate, PruningStep, Wish
-from stillhouse_compression.ranking import GROUP_TYPES, Structure, keep_best, n_to_prune
+from stillhouse_compression.schedule.pruners.step import Cuts, MaskUpdate, PruningStep, Wish
+from stillhouse_compression.schedule.ranking import GROUP_TYPES, Structure, keep_best, n_to_prune
 
 
 @dataclass(frozen=True)

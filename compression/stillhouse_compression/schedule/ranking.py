@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stillhouse_compression.masks import channel_mask, filter_mask
-from stillhouse_compression.selection import kth_smallest
+from stillhouse_compression.schedule.masks import channel_mask, filter_mask
+from stillhouse_compression.schedule.selection import kth_smallest
 
 GROUP_TYPES = ("Filters", "3D", "Channels", "Rows", "Blocks")
 """Group types that rankers know. ``3D`` is ``Filters``; ``Rows`` is ``Channels``: the rows of

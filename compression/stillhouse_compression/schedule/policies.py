@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 
 from stillhouse_compression.dataflow import following_batchnorms
 from stillhouse_compression.errors import CompressionError
-from stillhouse_compression.policy import LossComponent, Moment, Policy, PolicyLoss
-from stillhouse_compression.pruners.step import MaskUpdate, Pruner, PruningStep
+from stillhouse_compression.schedule.policy import LossComponent, Moment, Policy, PolicyLoss
+from stillhouse_compression.schedule.pruners.step import MaskUpdate, Pruner, PruningStep
 
 if TYPE_CHECKING:
-    from stillhouse_compression.scheduler import CompressionScheduler
+    from stillhouse_compression.schedule.scheduler import CompressionScheduler
 
 
 class PruningPolicy(Policy):

@@ -15,7 +15,8 @@ from typing import Any
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.errors import CompressionError, shown
+from stillhouse_compression.schedule.arguments import (
     Argument,
     Arguments,
     Building,
@@ -30,8 +31,7 @@ from stillhouse_compression.arguments import (
     number,
     optional,
 )
-from stillhouse_compression.errors import CompressionError, shown
-from stillhouse_compression.policy import Moment, Policy
+from stillhouse_compression.schedule.policy import Moment, Policy
 
 
 class PolynomialLR(LRScheduler):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stillhouse_compression.errors import nearest, shown
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.window import Window
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from torch import nn
 
-from stillhouse_compression.arguments import FRACTION, WEIGHTS, Argument, ClassSpec
-from stillhouse_compression.pruners.law import (
+from stillhouse_compression.schedule.arguments import FRACTION, WEIGHTS, Argument, ClassSpec
+from stillhouse_compression.schedule.pruners.law import (
     GRADUAL_ARGUMENTS,
     Gradual,
     Target,
     gradual_faults,
     gradual_window,
 )
-from stillhouse_compression.pruners.step import MaskUpdate, PruningStep, Stateless
-from stillhouse_compression.selection import keep_level
+from stillhouse_compression.schedule.pruners.step import MaskUpdate, PruningStep, Stateless
+from stillhouse_compression.schedule.selection import keep_level
 
 
 class SparsityLevelParameterPruner(Stateless):

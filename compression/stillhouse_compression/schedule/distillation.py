@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from stillhouse_compression.errors import CompressionError, Problem, ScheduleError, nearest
-from stillhouse_compression.policy import LossComponent, Moment, Policy, PolicyLoss
-from stillhouse_compression.schedule import DistillationEntry
+from stillhouse_compression.schedule.policy import LossComponent, Moment, Policy, PolicyLoss
+from stillhouse_compression.schedule.schedule import DistillationEntry
 
 INITIAL = "initial"
 """The teacher that needs no other network: the network as it is when the schedule is loaded."""

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from stillhouse_compression.arguments import Argument, ClassSpec, choice, number, tuple_of
-from stillhouse_compression.pruners.threshold_structures import group_fits
-from stillhouse_compression.regularizers.group_lasso import channel_norms
+from stillhouse_compression.schedule.arguments import Argument, ClassSpec, choice, number, tuple_of
+from stillhouse_compression.schedule.pruners.threshold_structures import group_fits
+from stillhouse_compression.schedule.regularizers.group_lasso import channel_norms
 
 
 class GroupVarianceRegularizer:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillhouse_compression.arguments import Argument, Refused, Shapes
 from stillhouse_compression.errors import Problem, nearest, shown
-from stillhouse_compression.names import expand_map, match
+from stillhouse_compression.schedule.arguments import Argument, Refused, Shapes
+from stillhouse_compression.schedule.names import expand_map, match
 
 
 class ArgumentReader:

@@ -10,8 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import nn
 
-from stillhouse_compression.arguments import Argument, Arguments, ClassSpec, default, given, number
-from stillhouse_compression.pruners.step import MaskUpdate, PruningStep, Stateless
+from stillhouse_compression.schedule.arguments import (
+    Argument,
+    Arguments,
+    ClassSpec,
+    default,
+    given,
+    number,
+)
+from stillhouse_compression.schedule.pruners.step import MaskUpdate, PruningStep, Stateless
 
 
 class SplicingPruner(Stateless):

@@ -13,12 +13,17 @@ from typing import Any
 
 from torch import nn
 
-from stillhouse_compression import registry
-from stillhouse_compression.arguments import ClassSpec, Shapes, default, number, text
 from stillhouse_compression.errors import Problem, nearest, shown
-from stillhouse_compression.policy_reading import WINDOW_KEYS, PolicyReader
-from stillhouse_compression.schedule import SECTIONS, Component, DistillationEntry, Schedule
-from stillhouse_compression.window import ALWAYS, Window
+from stillhouse_compression.schedule import registry
+from stillhouse_compression.schedule.arguments import ClassSpec, Shapes, default, number, text
+from stillhouse_compression.schedule.policy_reading import WINDOW_KEYS, PolicyReader
+from stillhouse_compression.schedule.schedule import (
+    SECTIONS,
+    Component,
+    DistillationEntry,
+    Schedule,
+)
+from stillhouse_compression.schedule.window import ALWAYS, Window
 
 TOP_LEVEL = ("version", *SECTIONS, "quantizers", "policies", "distillation")
 

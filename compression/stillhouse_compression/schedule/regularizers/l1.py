@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from stillhouse_compression.arguments import Argument, ClassSpec, anything, default, number
-from stillhouse_compression.selection import keep_above
+from stillhouse_compression.schedule.arguments import Argument, ClassSpec, anything, default, number
+from stillhouse_compression.schedule.selection import keep_above
 
 
 class L1Regularizer:

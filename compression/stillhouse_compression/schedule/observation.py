@@ -16,8 +16,8 @@ from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from stillhouse_compression.dataflow import CONVOLUTIONS, following_batchnorms
-from stillhouse_compression.policy import Moment, Policy
-from stillhouse_compression.pruners.step import Kind, Wish
+from stillhouse_compression.schedule.policy import Moment, Policy
+from stillhouse_compression.schedule.pruners.step import Kind, Wish
 
 MINIBATCHES = 8
 """Minibatches that are enough to begin with; later epochs rank by the whole epoch before."""

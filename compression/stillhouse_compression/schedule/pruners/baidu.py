@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from stillhouse_compression.arguments import (
+from stillhouse_compression.schedule.arguments import (
     WEIGHTS,
     Arguments,
     ClassSpec,
@@ -18,9 +18,9 @@ from stillhouse_compression.arguments import (
     integer,
     number,
 )
-from stillhouse_compression.pruners.step import Cuts, MaskUpdate, PruningStep
-from stillhouse_compression.selection import keep_above
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.pruners.step import Cuts, MaskUpdate, PruningStep
+from stillhouse_compression.schedule.selection import keep_above
+from stillhouse_compression.schedule.window import Window
 
 
 class BaiduRNNPruner:

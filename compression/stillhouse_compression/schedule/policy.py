@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stillhouse_compression.masks import MaskTable
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.masks import MaskTable
+from stillhouse_compression.schedule.window import Window
 
 if TYPE_CHECKING:
-    from stillhouse_compression.scheduler import CompressionScheduler
+    from stillhouse_compression.schedule.scheduler import CompressionScheduler
 
 
 class LossComponent(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from stillhouse_compression.arguments import FRACTION, Arguments, given
-from stillhouse_compression.window import Window
+from stillhouse_compression.schedule.arguments import FRACTION, Arguments, given
+from stillhouse_compression.schedule.window import Window
 
 
 class Target(Protocol):
