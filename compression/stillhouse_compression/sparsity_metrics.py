@@ -181,7 +181,7 @@ class SparsityTable:
             CompressionError: pandas is not installed.
         """
         try:
-            import pandas  # type: ignore[import-untyped]  # optional, its stubs are not installed
+            import pandas  # optional: only who wants a data frame needs it
         except ImportError as error:
             raise CompressionError("to_pandas needs pandas: pip install pandas") from error
         return pandas.DataFrame([asdict(row) for row in self.rows])

@@ -388,7 +388,8 @@ def _from_unit(parameter: Parameter, unit: float) -> float:
     if unit <= 0.0 or unit >= 1.0:  # exact ends, whatever exp() rounds to
         return low if unit <= 0.0 else high
     value = low * (high / low) ** unit if parameter.log else low + unit * (high - low)
-    return min(max(value, low), high)
+    # Twelve digits: a default of 0.3 comes back as 0.3, not as 0.29999999999999993.
+    return min(max(float(f"{value:.12g}"), low), high)
 
 
 def is_among(column: NDArray[np.float64], codes: NDArray[np.float64]) -> Mask:

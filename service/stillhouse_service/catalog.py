@@ -6,6 +6,7 @@ Depends on: stillhouse_compression.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from stillhouse_compression import datasets, models
@@ -44,6 +45,13 @@ def list_datasets() -> schemas.Datasets:
             for info in datasets.available()
         ]
     )
+
+
+@lru_cache(maxsize=16)
+def parameter_shapes(model: str, dataset: str) -> Mapping[str, tuple[int, ...]]:
+    """Name and shape of every parameter of a network with a data set's number of classes."""
+    network = models.build(model, datasets.dataset_info(dataset).n_classes)
+    return {name: tuple(weight.shape) for name, weight in network.named_parameters()}
 
 
 def check_baseline(model: str, dataset: str, recipe: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         Times in ms, fractions in [0, 1]; `top1_drop` is the baseline's top1 on the same images
-        minus the candidate's, below 0 when the candidate is better.
+        minus the candidate's, below 0 when the candidate is better; `aa_ratio`, the baseline
+        against itself, tells how quiet the host was.
     """
     timing = result["candidate"]
     candidate, baseline = result["accuracy"]["candidate"], result["accuracy"]["baseline"]
@@ -29,6 +30,7 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         "latency_ratio": result["latency_ratio"],
         "latency_ratio_low": result["latency_ratio_low"],
         "latency_ratio_high": result["latency_ratio_high"],
+        "aa_ratio": result["aa_ratio"],
         "top1": top1,
         "top5": candidate["top5_correct"] / candidate["n_images"],
         "top1_drop": baseline["top1_correct"] / baseline["n_images"] - top1,

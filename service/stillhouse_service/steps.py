@@ -18,6 +18,7 @@ from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem, Proposal
 from stillhouse_service import outcomes
+from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.checks import search_problem
 from stillhouse_service.failures import Failure
 from stillhouse_service.ids import new_id, trial_seed
@@ -227,14 +228,17 @@ def _start_trial(
     )
     work.trials.add(trial)
     work.created(trial, DRIVER, reason=proposal.origin)
+    baseline = work.baselines.named(study.baseline_id)
     try:
-        rendered = template.render(proposal.config)
+        # Patterns of names are written out: the schedule that is kept says what it did.
+        rendered = template.render(
+            proposal.config, parameter_shapes(baseline.model, baseline.dataset)
+        )
     except TemplateErrors as error:
         failure = Failure("render", "internal", str(error))
         trial.failure = failure.to_json()
         work.move(trial, TrialState.FAILED, DRIVER, failure.reason)
         return
-    baseline = work.baselines.named(study.baseline_id)
     order = {
         "model": baseline.model,
         "dataset": baseline.dataset,
