@@ -117,29 +117,16 @@ def sensitivity_analysis(
         A row for each layer and level.
 
     Raises:
-        CompressionError: An unknown name, a level outside [0, 1], or an unknown group.
+        CompressionError: A level outside [0, 1], or as `fitting_parameters` says.
 
     Source: Han et al. 2015, "Learning both Weights and Connections for Efficient Neural
     Networks", figure 6.
     """
-    if group not in ("element", "filter", "channel"):
-        raise CompressionError(
-            f"group must be element, filter or channel, got {group!r}"
-            f"{nearest(group, ('element', 'filter', 'channel'))}"
-        )
     wrong = [level for level in sparsities if not 0.0 <= level <= 1.0]
     if wrong:
         raise CompressionError(f"sparsities must lie in [0, 1], got {wrong}")
-    known = dict(model.named_parameters())
-    for pattern in parameters or ():
-        if not expand([pattern], known):
-            raise CompressionError(
-                f"the network has no parameter {pattern!r}{nearest(pattern, known)}"
-            )
     rows: list[SensitivityRow] = []
-    for name in expand(parameters, known) if parameters else known:
-        if known[name].dim() not in ((4,) if group == "filter" else (2, 4)):
-            continue
+    for name in fitting_parameters(model, group, parameters):
         for level in sparsities:
             pruned = copy.deepcopy(model)
             parameter = dict(pruned.named_parameters())[name]
@@ -153,6 +140,43 @@ def sensitivity_analysis(
             if progress is not None:
                 progress(row)
     return SensitivityAnalysis(group, tuple(rows))
+
+
+def fitting_parameters(
+    model: nn.Module, group: Group, patterns: Sequence[str] | None = None
+) -> list[str]:
+    """The weights that an analysis prunes.
+
+    Args:
+        model: The network.
+        group: ``element`` and ``channel`` fit convolutions and linear layers, ``filter`` fits
+            convolutions.
+        patterns: Names or patterns; None means every weight that fits.
+
+    Returns:
+        Names in the order of the patterns, each once.
+
+    Raises:
+        CompressionError: An unknown group, or a pattern that means no weight that fits.
+    """
+    if group not in ("element", "filter", "channel"):
+        raise CompressionError(
+            f"group must be element, filter or channel, got {group!r}"
+            f"{nearest(group, ('element', 'filter', 'channel'))}"
+        )
+    n_dims = (4,) if group == "filter" else (2, 4)
+    known = [name for name, weight in model.named_parameters()]
+    fit = [name for name, weight in model.named_parameters() if weight.dim() in n_dims]
+    for pattern in patterns or ():
+        if not expand([pattern], known):
+            raise CompressionError(
+                f"the network has no parameter {pattern!r}{nearest(pattern, fit)}"
+            )
+        if not expand([pattern], fit):
+            raise CompressionError(
+                f"{pattern!r} means no weight that {group} pruning fits{nearest(pattern, fit)}"
+            )
+    return fit if patterns is None else expand(patterns, fit)
 
 
 def _mask(weight: Tensor, level: float, group: Group) -> Tensor | None:

@@ -1,6 +1,6 @@
-"""The baseline that a study file asks for: found on the server, or trained there.
+"""The baseline that somebody asks for: found on the server, or trained there.
 
-Depends on: the client.
+Depends on: the client; how errors name what is near.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from stillhouse import Baseline, Client
+from stillhouse_compression.errors import nearest
 from stillhouse_service.errors import Problem, SpecRejected
 
 
@@ -43,6 +44,41 @@ def choose_baseline(
         reason = trained.error or "no reason was given"
         raise SpecRejected([Problem("baseline", f"the training of {trained.id} failed: {reason}")])
     return trained
+
+
+def complete_baseline(client: Client, named: str, dataset: str | None = None) -> Baseline:
+    """Give a baseline whose training is complete.
+
+    Args:
+        client: The server.
+        named: Its id, or a network's name: the newest complete one of it.
+        dataset: The data set it must be of; none takes any.
+
+    Raises:
+        ProblemError: There is no baseline of this id.
+        SpecRejected: It is not complete or of another data set; no complete one of the network.
+    """
+    if named.startswith("bsl_"):
+        baseline = client.baselines.get(named)
+        if baseline.state != "complete":
+            why = f": {baseline.error}" if baseline.error else ""
+            text = f"{named} is {baseline.state}{why}; wanted a complete baseline"
+            raise SpecRejected([Problem("baseline", text)])
+        if dataset not in (None, baseline.dataset):
+            text = f"{named} is of {baseline.dataset}, not of {dataset}"
+            raise SpecRejected([Problem("--dataset", text)])
+        return baseline
+    there = client.baselines.list()
+    complete = [b for b in there if b.state == "complete" and dataset in (None, b.dataset)]
+    found = next((b for b in complete if b.model == named), None)
+    if found is None:
+        of = f"{named!r}" + (f" on {dataset!r}" if dataset else "")
+        near = nearest(named, [b.model for b in complete if b.model != named])
+        pairs = {f"{b.model} on {b.dataset}": None for b in there if b.state == "complete"}
+        have = f"it has: {', '.join(pairs)}" if pairs else "train one with `stillhouse train`"
+        text = f"the server has no complete baseline of {of}{near}; {have}"
+        raise SpecRejected([Problem("baseline", text)])
+    return found
 
 
 def _find(

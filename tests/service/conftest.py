@@ -16,6 +16,7 @@ import uvicorn
 
 from stillhouse_service import attempts, outcomes
 from stillhouse_service.app import build_app
+from stillhouse_service.cli import main
 from stillhouse_service.settings import Settings
 
 TEMPLATE = """\
@@ -35,6 +36,7 @@ policies:
 """
 TRAINING = "epochs: 4\nlr: !float {low: 0.001, high: 0.1, log: true, default: 0.01}\n"
 
+Run = Callable[..., tuple[int, str, str]]
 _NO_TLS = False  # plain HTTP: reading the certificates would cost every client 50 ms
 
 
@@ -310,3 +312,28 @@ def connect() -> Iterator[Callable[..., Host]]:
 def result() -> Callable[..., dict[str, Any]]:
     """Make up a device's report."""
     return made_up_result
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command as a shell would; give exit status, stdout, stderr."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["stillhouse", *arguments])
+        status: Any = 0
+        try:
+            main()
+        except SystemExit as ending:
+            status = ending.code or 0
+        said = capsys.readouterr()
+        return int(status), said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def at(run: Run, server: Server, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command against the server."""
+    monkeypatch.setenv("STILLHOUSE_SERVER", server.url)
+    return run

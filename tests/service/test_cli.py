@@ -10,34 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stillhouse_service.cli import main
-
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command as a shell would; give exit status, stdout, stderr."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["stillhouse", *arguments])
-        status: Any = 0
-        try:
-            main()
-        except SystemExit as ending:
-            status = ending.code or 0
-        said = capsys.readouterr()
-        return int(status), said.out, said.err
-
-    return call
-
-
-@pytest.fixture
-def at(run: Run, server: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command against the server."""
-    monkeypatch.setenv("STILLHOUSE_SERVER", server.url)
-    return run
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import typer
 from stillhouse_service.cli import (
     demonstration,
     results,
+    sensitivity,
     serving,
     study,
     templates,
@@ -30,5 +31,6 @@ app.add_typer(trial.app, name="trial")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
+app.command()(sensitivity.sensitivity)
 app.command()(training.train)
 app.command()(demonstration.demo)
