@@ -173,8 +173,8 @@ class Trainer:
             TrainingDiverged: The loss is no longer a finite number.
         """
         settings, optimizer = self.settings, self.optimizer
-        n = len(self._images)
-        order = torch.randperm(n, generator=self._generator).to(self._device)
+        n = max(2, round(settings.effective_train_size * len(self._images)))
+        order = torch.randperm(len(self._images), generator=self._generator)[:n].to(self._device)
         n_batches = max(1, math.ceil((n - 1) / settings.batch_size))  # no batch of a single image
         # Reading a loss waits for a GPU: there, once an epoch is enough.
         checks_each = self._device.type == "cpu"

@@ -68,6 +68,7 @@ _RULES: dict[str, _Number | _Flag | _Choice] = {
     "recovery_epochs": _Number(0, is_integer=True),
     "lr": _Number(0.0, is_low_open=True),
     "batch_size": _Number(2, is_integer=True),
+    "effective_train_size": _Number(0.0, 1.0, is_low_open=True),
     "momentum": _Number(0.0, 1.0, is_high_open=True),
     "nesterov": _Flag(),
     "weight_decay": _Number(0.0),
@@ -91,6 +92,8 @@ class _Optimisation:
         epochs: Passes over the training images.
         lr: Learning rate at its highest.
         batch_size: Images a minibatch.
+        effective_train_size: Share of the training images that an epoch sees, drawn anew for each;
+            in (0, 1]. The name is that of Distiller's own examples.
         momentum: Of SGD, in [0, 1).
         nesterov: Whether the momentum looks ahead; without effect at momentum 0.
         weight_decay: L2 strength on every parameter.
@@ -106,6 +109,7 @@ class _Optimisation:
     epochs: int = 8
     lr: float = 0.1
     batch_size: int = 32
+    effective_train_size: float = 1.0
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
