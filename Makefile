@@ -10,10 +10,10 @@ demo: .venv/installed  ## the main job, end to end, on real data
 	@$(BIN)/stillhouse demo
 
 test: .venv/installed  ## every test but the slow ones
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -rs -m "not slow"
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -rs -m slow
 
 check: .venv/installed  ## formatting, lint, types, contracts between packages, generated tables
 	$(BIN)/ruff format --check .

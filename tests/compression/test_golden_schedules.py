@@ -18,7 +18,6 @@ from stillhouse_compression import CompressionScheduler, file_config
 
 GOLDEN = Path(__file__).parent / "golden"
 # Thinning belongs to another room; these two run where it is present.
-THINNING = ("17_filters_then_thin.tinyplain", "18_leader_residual_thin.tinyres")
 RUNS = sorted(path.stem for path in GOLDEN.glob("*.tiny*.json"))
 MODELS = runpy.run_path(str(GOLDEN / "models.py"))
 
@@ -55,8 +54,6 @@ def _assert_masks(scheduler: CompressionScheduler, arrays: Any, epoch: int, when
 
 @pytest.mark.parametrize("run", RUNS)
 def test_a_schedule_of_the_original_gives_its_masks_and_weights(run: str) -> None:
-    if run.rpartition(".")[0] in THINNING:
-        pytest.importorskip("stillhouse_compression.thinning.extension")
     expected = json.loads((GOLDEN / f"{run}.json").read_text())
     arrays = np.load(GOLDEN / f"{run}.npz")
     n_minibatches, exact = expected["minibatches"], not expected["train"]

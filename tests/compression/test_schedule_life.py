@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch import Tensor, nn
@@ -678,7 +679,6 @@ def test_the_sparsity_table_counts_layer_by_layer(model: Net) -> None:
 
 
 def test_the_sparsity_table_as_pandas(model: Net) -> None:
-    pandas = pytest.importorskip("pandas")
     frame = sparsity_table(model).to_pandas()
     assert isinstance(frame, pandas.DataFrame)
     assert list(frame["name"]) == ["conv1.weight", "conv2.weight", "fc.weight"]
