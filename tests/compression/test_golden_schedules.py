@@ -17,7 +17,6 @@ from torch.nn import functional
 from stillhouse_compression import CompressionScheduler, file_config
 
 GOLDEN = Path(__file__).parent / "golden"
-# Thinning belongs to another room; these two run where it is present.
 RUNS = sorted(path.stem for path in GOLDEN.glob("*.tiny*.json"))
 MODELS = runpy.run_path(str(GOLDEN / "models.py"))
 
