@@ -18,6 +18,7 @@ from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem, Proposal
 from stillhouse_service import incumbents, outcomes
+from stillhouse_service.built_network import built_network
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.checks import search_problem
 from stillhouse_service.failures import Failure
@@ -39,6 +40,7 @@ class _Standing:
 
     state: StudyState
     spec: Mapping[str, Any]
+    network: tuple[str, str]  # model and data set
     search: Mapping[str, Any]
     n_trials: int
     n_open: int
@@ -93,9 +95,11 @@ class Steps:
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
             told = view.trials.told_of(study_id) if is_asking else []
+            baseline = view.baselines.named(study.baseline_id)
             return _Standing(
                 state=study.state,
                 spec=study.spec,
+                network=(baseline.model, baseline.dataset),
                 search=study.problem,
                 n_trials=n_trials,
                 n_open=len(running),
@@ -106,14 +110,16 @@ class Steps:
 
     def _propose(self, study_id: str, standing: _Standing) -> None:
         """Ask the optimizer, outside of any transaction, and start what it proposes."""
+        texts = standing.spec["template"], standing.spec["training"]
         proposals = propose(
             Problem.from_mapping(search_problem(standing.spec, standing.search)),
             standing.history,
             standing.pending,
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
+            cheap_features=built_network(*texts, *standing.network),
         )
-        template = _template(standing.spec["template"], standing.spec["training"])
+        template = _template(*texts)
         with self._store.begin() as work:
             study = work.studies.named(study_id)
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
