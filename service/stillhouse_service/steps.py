@@ -277,5 +277,6 @@ def _start_trial(
         "schedule": rendered.schedule,
         "training": rendered.training,
         "seed": trial.seed,
+        "engine": study.spec["engine"],
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)
