@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse_service import attempts, catalog, outcomes
+from stillhouse_service import attempts, catalog, dry_runs, outcomes
 from stillhouse_service.checks import check_study
 from stillhouse_service.errors import IllegalTransition
 from stillhouse_service.ids import new_id
@@ -73,7 +73,7 @@ def create_study(store: Store, spec: StudySpec) -> str:
 
 
 def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) -> StudyRow:
-    """Add a checked study and the job that checks its baseline on its device."""
+    """Add a checked study, and its dry run or the job that checks its baseline on its device."""
     row = StudyRow(
         id=new_id("std"),
         name=spec.name,
@@ -92,8 +92,10 @@ def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) ->
     )
     work.studies.add(row)
     work.created(row, USER)
-    order = {"split": "validation", "settings": row.spec["timing"]}
-    outcomes.new_stage(work, "check", order=order, study=row, device=spec.device)
+    if dry_runs.is_wanted(work, spec.device):
+        dry_runs.begin(work, row)
+    else:
+        outcomes.check_baseline(work, row)
     return row
 
 

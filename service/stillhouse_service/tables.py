@@ -147,7 +147,9 @@ class StageRow(Base):
     __tablename__ = "stage"
     __table_args__ = (Index("ix_stage_lane_state", "lane", "state"),)
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # train, check, compress, benchmark, final
+    kind: Mapped[str] = mapped_column(
+        String(16)
+    )  # train, dry-run, compile, check, compress, benchmark, final
     lane: Mapped[str] = mapped_column(String(16))  # compute, device
     state: Mapped[StageState]
     baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from stillhouse_benchmark.protocol import Result
+from stillhouse_benchmark.protocol import CheckResult, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeJob = Callable[..., Any]
@@ -148,6 +148,32 @@ def test_the_sticks_compiler_names_the_layer_it_cannot_do(
     assert answer.returncode == 2
     assert found["layers"] == ["features.3"]
     assert "unsupported layer type" in found["reason"]
+
+
+def test_a_check_job_asks_the_sticks_compiler_over_the_network(
+    server: Any, worker: Any, old_runtime: str, slim_net: Any, model: Any
+) -> None:
+    nodes = [helper.make_node("Selu", ["input"], ["features.3"], name="features.3")]
+    selu = model(nodes, {}, [1, 3, 16, 16], "features.3", [1, 3, 16, 16])
+    networks = [
+        {"name": name, "file": server.shelf.put(content)}
+        for name, content in (("good", slim_net.onnx()), ("bad", selu))
+    ]
+    server.add({"id": "job_1", "kind": "check", "device": "MYRIAD", "networks": networks})
+    worker.command = [old_runtime, "-m", "stillhouse_benchmark"]
+    worker.start(server.url, "--once")
+    said = CheckResult.from_json(server.wait("check"))
+    assert server.workers["wrk_1"]["devices"][0]["capabilities"] == [
+        "benchmark",
+        "compile:CPU",
+        "compile:MYRIAD",
+    ]
+    assert said.runtime_version == "2021.4.2"
+    good, bad = said.networks["good"], said.networks["bad"]
+    assert good.is_supported and good.missing_layers == ()
+    assert good.blob_bytes is not None and good.stages is not None
+    assert (bad.failure_class, bad.layers) == ("unsupported", ("features.3",))
+    assert worker.process.wait(timeout=30) == 0
 
 
 def test_the_doctor_of_the_old_runtime_looks_for_the_stick(old_runtime: str) -> None:
