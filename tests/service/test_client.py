@@ -21,6 +21,7 @@ def client(server: Any) -> Any:
 def finish(server: Any, host: Any, study_id: str, ratios: list[float]) -> None:
     """Play compute and device until the study is over."""
     left = list(ratios)
+    known: dict[str, float] = {}  # the winner is measured again, as fast as before
     while server.get(f"/v1/studies/{study_id}")["state"] in ("checking", "running"):
         server.compute_all()
         answer = host.ask(wait_s=0.2)
@@ -28,7 +29,10 @@ def finish(server: Any, host: Any, study_id: str, ratios: list[float]) -> None:
             continue
         lease = answer.json()
         is_trial = lease["job"]["kind"] == "benchmark" and lease["job"]["split"] == "validation"
-        host.measure(lease, left.pop(0) if is_trial else 1.0)
+        candidate = lease["job"]["candidate"]["sha256"]
+        if is_trial and candidate not in known:
+            known[candidate] = left.pop(0)
+        host.measure(lease, known[candidate] if is_trial else 1.0)
 
 
 def test_a_baseline_is_ordered_waited_for_and_listed(client: Client, server: Any) -> None:
@@ -59,7 +63,7 @@ def test_a_study_lives_through_the_client_from_spec_to_downloaded_network(
     assert [trial.number for trial in trials] == [0, 1, 2]
     assert all(trial.is_over and trial.is_feasible for trial in trials)
     best = client.trials.get(ended.incumbent["trial_id"])
-    assert [job["purpose"] for job in best.measurements] == ["trial", "final"]
+    assert [job["purpose"] for job in best.measurements] == ["trial", "confirm", "final"]
     path = tmp_path / "best.onnx"
     assert client.artifacts.download(best.artifacts["onnx"], path) == path.read_bytes()
 
@@ -110,4 +114,4 @@ def test_the_digits_example_is_accepted_as_it_stands(
     kinds = [parameter["kind"] for parameter in study.parameters]
     assert len(kinds) >= 6
     assert "choice" in kinds
-    assert study.spec["constraints"] == ["top1_drop <= 0.015"]
+    assert study.spec["constraints"] == ["top1_drop <= 0.02"]
