@@ -8,10 +8,11 @@ One JSON line in, one of::
 
     {"describe": [device, ...], "host": name}    {"list": host}    {"self_test": device}
     {"check": path, "device": name}              {"accept": device, "path": path or null}
-    {"job": Job, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
+    {"job": Job or CheckJob, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
 
 JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer,
-``devices``, ``self_test``, ``claims``, ``check``, ``result`` or ``failure``, or ``fatal``: a text.
+``devices``, ``self_test``, ``claims``, ``check``, ``result``, ``checked`` or ``failure``, or
+``fatal``: a text.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from stillhouse_benchmark.errors import BenchmarkError, JobFailed
-from stillhouse_benchmark.protocol import Failure, Job
+from stillhouse_benchmark.protocol import CheckJob, Failure, read_job
 
 PR_SET_PDEATHSIG = 1
 NICE = -10
@@ -92,6 +93,7 @@ def main(arguments: list[str]) -> int:
 def _do_job(backend: Any, errand: Mapping[str, Any], say: Any) -> Mapping[str, object]:
     """The last message of a job."""
     from stillhouse_benchmark.job import Bench, run_job
+    from stillhouse_benchmark.preflight import check_networks
 
     stage = ["start"]
 
@@ -107,8 +109,11 @@ def _do_job(backend: Any, errand: Mapping[str, Any], say: Any) -> Mapping[str, o
         lock_folder=Path(errand["lock_folder"]),
     )
     try:
-        result = run_job(Job.from_json(errand["job"]), bench, report)
-        return {"result": result.to_json()}
+        job = read_job(errand["job"])
+        if isinstance(job, CheckJob):
+            checked = check_networks(job, backend, bench.files, bench.work_folder, report)
+            return {"checked": checked.to_json()}
+        return {"result": run_job(job, bench, report).to_json()}
     except JobFailed as failed:
         failure = Failure(failed.failure_class, failed.stage, failed.reason, failed.layers)
     except MemoryError as error:

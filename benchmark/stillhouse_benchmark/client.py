@@ -24,6 +24,7 @@ from stillhouse_benchmark.errors import (
 from stillhouse_benchmark.protocol import (
     PROTOCOL_HEADER,
     PROTOCOL_VERSION,
+    CheckResult,
     Device,
     Failure,
     Lease,
@@ -107,6 +108,15 @@ class Client:
         """
         body = {"token": lease.token, "result": result.to_json()}
         self._post(f"/v1/leases/{lease.id}/result", body, unknown=LeaseLost)
+
+    def checked(self, lease: Lease, checked: CheckResult) -> None:
+        """Deliver what a compiler said.
+
+        Raises:
+            LeaseLost: somebody else finished the job.
+        """
+        body = {"token": lease.token, "check": checked.to_json()}
+        self._post(f"/v1/leases/{lease.id}/check", body, unknown=LeaseLost)
 
     def failure(self, lease: Lease, failure: Failure) -> None:
         """Deliver a failure."""

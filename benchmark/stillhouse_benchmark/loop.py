@@ -27,7 +27,16 @@ from stillhouse_benchmark.errors import (
     WrongContent,
 )
 from stillhouse_benchmark.heartbeat import Heartbeat
-from stillhouse_benchmark.protocol import DataManifest, Failure, File, Job, Lease, Result
+from stillhouse_benchmark.protocol import (
+    CheckJob,
+    CheckResult,
+    DataManifest,
+    Failure,
+    File,
+    Job,
+    Lease,
+    Result,
+)
 from stillhouse_benchmark.quarantine import Quarantine
 from stillhouse_benchmark.session import Backoff, Session, until_reached
 from stillhouse_benchmark.supervise import InferenceChild, Limits, Stopped
@@ -142,7 +151,7 @@ class DeviceLoop:
                 return self._stop.is_set() or heartbeat.is_given_up
 
             try:
-                outcome: Result | Failure = self._outcome(job, heartbeat, is_stopped)
+                outcome: Result | CheckResult | Failure = self._outcome(job, heartbeat, is_stopped)
             except Stopped:
                 if not heartbeat.is_given_up:
                     log.info("job %s: handed back", job.id)
@@ -166,14 +175,21 @@ class DeviceLoop:
                     failure.reason,
                 )
                 self._send("failure", lambda: self._client.failure(lease, failure))
+            elif isinstance(outcome, CheckResult):
+                checked = outcome
+                log.info("job %s: %d networks compiled", job.id, len(checked.networks))
+                self._send("check", lambda: self._client.checked(lease, checked))
             else:
                 result = outcome
                 self._quarantine.tell(None)
                 log.info("job %s: ratio %.3f", job.id, result.latency_ratio)
                 self._send("result", lambda: self._client.result(lease, result))
 
-    def _outcome(self, job: Job, heartbeat: Heartbeat, is_stopped: Callable[[], bool]) -> Result:
-        if job.device != self.device:
+    def _outcome(
+        self, job: Job | CheckJob, heartbeat: Heartbeat, is_stopped: Callable[[], bool]
+    ) -> Result | CheckResult:
+        # A check asks a compiler, which may be here without its device.
+        if isinstance(job, Job) and job.device != self.device:
             raise JobFailed(
                 "internal", "lease", f"the job is for {job.device}, this is {self.device}"
             )
@@ -190,13 +206,14 @@ class DeviceLoop:
 
     def _run(
         self,
-        job: Job,
+        job: Job | CheckJob,
         errand: dict[str, object],
         heartbeat: Heartbeat,
         is_stopped: Callable[[], bool],
-    ) -> Result:
+    ) -> Result | CheckResult:
         """Run the errand; a child that dies is tried once more in a new one."""
-        limits = Limits(job_s=job.settings.job_limit_s, silence_s=self._settings.silence_s)
+        job_s = job.job_limit_s if isinstance(job, CheckJob) else job.settings.job_limit_s
+        limits = Limits(job_s=job_s, silence_s=self._settings.silence_s)
         for crash in range(1, MAX_CRASHES + 1):
             child = self._spare_child()
             try:
@@ -212,8 +229,11 @@ class DeviceLoop:
                     self._spare_child()
         raise AssertionError("unreachable: the last crash is raised")
 
-    def _fetch(self, job: Job, is_stopped: Callable[[], bool]) -> dict[str, Path]:
+    def _fetch(self, job: Job | CheckJob, is_stopped: Callable[[], bool]) -> dict[str, Path]:
         """All files of a job, by hash."""
+        if isinstance(job, CheckJob):
+            networks = [network.file for network in job.networks]
+            return {file.sha256: self._fetch_one(file, networks, is_stopped) for file in networks}
         probe = job.probe
         wanted = [
             job.candidate,

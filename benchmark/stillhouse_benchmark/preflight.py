@@ -5,52 +5,60 @@ Depends on: the standard library; the runtime comes in as a ``Backend``.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
+import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Mapping
 
 from stillhouse_benchmark.backends import Backend
 from stillhouse_benchmark.backends.blame import unsupported_reason
+from stillhouse_benchmark.check_job import CheckJob, CheckResult, Preflight
 from stillhouse_benchmark.errors import BenchmarkError, JobFailed
 from stillhouse_benchmark.job import check_outline
 from stillhouse_benchmark.onnxfile import read_onnx
-from stillhouse_benchmark.wire import Message
 
 # What 2021.4.2 says when the compiler is through and only the stick is missing.
 NO_STICK = "there is no available devices with platform"
 PLATFORM = "VPU_MYRIAD_2480"
 STAGE = re.compile(r'label="\[(-?\d+) / \d+\] Stage [^"]*?\\lorigLayer = \[\\l\s+name = (.*?)\\l')
+VERDICTS = ("unsupported", "out-of-memory")
 WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
-@dataclass(frozen=True)
-class Preflight(Message):
-    """What a device's compiler says.
+def check_networks(
+    job: CheckJob,
+    backend: Backend,
+    files: Mapping[str, Path],
+    work_folder: Path,
+    report: Callable[[str, float], None],
+) -> CheckResult:
+    """Do a check job.
 
-    Attributes:
-        device: Asked for.
-        runtime: Asked.
-        is_supported: Whether it compiles.
-        failure_class: Of ``FAILURE_CLASSES``, None when it is supported.
-        reason: Why not; empty when it is supported.
-        layers: Torch names of the layers to blame.
-        blob_bytes: Size of the compiled network, where the device has such.
-        stages: Torch layer -> stages it became, where the device has such.
-        missing_layers: Layers with weights that became no stage of their own.
+    Args:
+        job: What to do.
+        backend: The runtime.
+        files: Content hash -> path.
+        work_folder: For names of our own; a runtime tells ONNX by its file's ending.
+        report: Told the stage and the fraction of it that is done.
+
+    Raises:
+        BenchmarkError: this runtime has no compiler for the job's device.
+        JobFailed: the compiler could not be asked, or a file is damaged.
     """
-
-    device: str
-    runtime: str
-    is_supported: bool
-    failure_class: str | None = None
-    reason: str = ""
-    layers: tuple[str, ...] = ()
-    blob_bytes: int | None = None
-    stages: dict[str, int] | None = None
-    missing_layers: tuple[str, ...] = ()
+    started_s = time.perf_counter()
+    found = {}
+    for index, network in enumerate(job.networks):
+        report("compile", index / len(job.networks))
+        link = work_folder / f"{index}.onnx"
+        os.symlink(str(files[network.file.sha256].resolve()), str(link))
+        said = preflight(backend, link, job.device)
+        if said.failure_class not in (None, *VERDICTS):  # it tells of this host, not of the network
+            raise JobFailed(str(said.failure_class), "compile", f"{network.name}: {said.reason}")
+        found[network.name] = said
+    return CheckResult(found, backend.version, time.perf_counter() - started_s)
 
 
 def preflight(backend: Backend, path: Path, device: str, precision: str | None = None) -> Preflight:

@@ -1,7 +1,8 @@
 """The messages between a device's host and the server, version 1; docs/protocol.md shows them.
 
 Depends on: the standard library. The server imports this module for all shapes; those of files
-and data sets stand in manifest.py, those of a finished measurement in result.py. Every class is
+and data sets stand in manifest.py, of a finished measurement in result.py, of a compiler check in
+check_job.py. Every class is
 frozen; ``from_json`` takes parsed JSON and raises ``ProtocolError`` naming the field, ``to_json``
 gives plain lists and dicts. ``x == type(x).from_json(x.to_json())``.
 """
@@ -12,6 +13,13 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
+from stillhouse_benchmark.check_job import (
+    COMPILES,
+    CheckJob,
+    CheckResult,
+    NamedNetwork,
+    Preflight,
+)
 from stillhouse_benchmark.errors import ProtocolError
 from stillhouse_benchmark.manifest import SPLITS, DataManifest, File, Shard
 from stillhouse_benchmark.result import (
@@ -24,6 +32,7 @@ from stillhouse_benchmark.result import (
     Result,
     Timing,
 )
+from stillhouse_benchmark.survival import LayerWeights, Stage
 from stillhouse_benchmark.wire import Fields, Message, text_item
 
 PROTOCOL_VERSION = 1
@@ -42,6 +51,7 @@ JOB_KINDS = ("benchmark", "check")
 PRECISIONS = ("f32", "f16", "bf16", "i8")
 
 __all__ = [
+    "COMPILES",
     "FAILURE_CLASSES",
     "JOB_KINDS",
     "PRECISIONS",
@@ -51,6 +61,8 @@ __all__ = [
     "SPLITS",
     "Accuracy",
     "Agreement",
+    "CheckJob",
+    "CheckResult",
     "Counts",
     "DataManifest",
     "Device",
@@ -60,12 +72,16 @@ __all__ = [
     "Job",
     "JobSettings",
     "LayerTime",
+    "LayerWeights",
     "Lease",
+    "NamedNetwork",
+    "Preflight",
     "Probe",
     "ProtocolError",
     "Registered",
     "Result",
     "Shard",
+    "Stage",
     "Timing",
 ]
 
@@ -83,7 +99,8 @@ class Device(Message):
         precisions: What it computes in, of ``PRECISIONS``; the first is the default.
         max_opset: Highest ONNX opset its runtime is known to read.
         host: The host's name.
-        capabilities: ``benchmark``.
+        capabilities: ``benchmark``, and ``compile:KIND`` for each kind of device whose compiler
+            is here; that device itself need not be.
     """
 
     name: str
@@ -192,8 +209,7 @@ class Job(Message):
 
     Attributes:
         id: ``job_…``.
-        kind: ``benchmark``, or ``check``: candidate is the baseline itself, measured before a
-            study's first training.
+        kind: ``benchmark``.
         device: Name of the device on its host.
         precision: Of ``PRECISIONS``.
         candidate: ONNX.
@@ -224,7 +240,7 @@ class Job(Message):
             settings = JobSettings.from_json(get.get("settings"), f"{path}.settings")
         return cls(
             id=get.text("id"),
-            kind=get.text("kind", one_of=JOB_KINDS),
+            kind=get.text("kind", one_of=("benchmark",)),
             device=get.text("device"),
             precision=get.text("precision", one_of=PRECISIONS),
             candidate=File.from_json(get.get("candidate"), f"{path}.candidate"),
@@ -234,6 +250,12 @@ class Job(Message):
             split=get.text("split", one_of=SPLITS),
             settings=settings,
         )
+
+
+def read_job(value: object, path: str = "job") -> Job | CheckJob:
+    """Read a job of either kind, or raise ``ProtocolError``."""
+    kind = Fields(value, path).text("kind", one_of=JOB_KINDS)
+    return CheckJob.from_json(value, path) if kind == "check" else Job.from_json(value, path)
 
 
 @dataclass(frozen=True)
@@ -250,7 +272,7 @@ class Lease(Message):
     id: str
     token: str
     expires_in_s: float
-    job: Job
+    job: Job | CheckJob
 
     @classmethod
     def from_json(cls, value: object, path: str = "lease") -> Lease:
@@ -260,7 +282,7 @@ class Lease(Message):
             id=get.text("id"),
             token=get.text("token"),
             expires_in_s=get.number("expires_in_s", 0.0, above=True),
-            job=Job.from_json(get.get("job"), f"{path}.job"),
+            job=read_job(get.get("job"), f"{path}.job"),
         )
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from stillhouse_benchmark.agreement import Agreement
 from stillhouse_benchmark.errors import ProtocolError
+from stillhouse_benchmark.survival import Stage
 from stillhouse_benchmark.wire import Fields, Message, text_item
 
 RUNTIME_ROW = "(runtime)"
@@ -120,31 +122,6 @@ class Accuracy(Message):
 
 
 @dataclass(frozen=True)
-class Agreement(Message):
-    """The device's outputs against torch's over the probe batch.
-
-    Attributes:
-        max_abs: Largest absolute difference of any output.
-        max_rel: The same as a fraction of the largest absolute reference output.
-        top1_agreement: Share of the images with the same highest class, 0..1.
-    """
-
-    max_abs: float
-    max_rel: float
-    top1_agreement: float
-
-    @classmethod
-    def from_json(cls, value: object, path: str = "agreement") -> Agreement:
-        """Read, or raise ``ProtocolError``."""
-        get = Fields(value, path)
-        return cls(
-            max_abs=get.number("max_abs"),
-            max_rel=get.number("max_rel"),
-            top1_agreement=get.number("top1_agreement", high=1.0),
-        )
-
-
-@dataclass(frozen=True)
 class LayerTime(Message):
     """A torch layer's time in one inference, from a pass of its own with profiling on.
 
@@ -230,6 +207,7 @@ class Result(Message):
         duration_s: The whole job, seconds.
         flags: What a reader should know: ``time-limit`` (stopped before the interval was narrow
             enough), ``drift`` (the last quarter was slower or faster than the first).
+        survival: What is left of the candidate in each form the runtime gives it.
     """
 
     candidate: Timing
@@ -247,6 +225,7 @@ class Result(Message):
     host: HostState
     duration_s: float
     flags: tuple[str, ...] = dataclasses.field(default=())
+    survival: tuple[Stage, ...] = ()
 
     @classmethod
     def from_json(cls, value: object, path: str = "result") -> Result:
@@ -268,6 +247,7 @@ class Result(Message):
             host=HostState.from_json(get.get("host"), f"{path}.host"),
             duration_s=get.number("duration_s"),
             flags=get.each("flags", text_item) if get.has("flags") else (),
+            survival=get.each("survival", Stage.from_json) if get.has("survival") else (),
         )
         if result.latency_ratio_low > result.latency_ratio_high:
             raise ProtocolError(f"{path}.latency_ratio_low", "must not exceed latency_ratio_high")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, Sequence
 
 from stillhouse_benchmark.errors import BenchmarkError, JobFailed
-from stillhouse_benchmark.protocol import Device, Failure, Result
+from stillhouse_benchmark.protocol import CheckResult, Device, Failure, Result
 
 START_LIMIT_S = 60.0
 POLL_S = 0.1
@@ -148,7 +148,7 @@ class InferenceChild:
         limits: Limits,
         progress: Callable[[str, float], None],
         is_stopped: Callable[[], bool],
-    ) -> Result:
+    ) -> Result | CheckResult:
         """Run a job and wait for its end.
 
         Args:
@@ -179,6 +179,8 @@ class InferenceChild:
                 progress(stage, float(message["progress"]["fraction"]))
             elif "result" in message:
                 return Result.from_json(message["result"])
+            elif "checked" in message:
+                return CheckResult.from_json(message["checked"])
             elif "failure" in message:
                 told = Failure.from_json(message["failure"])
                 raise JobFailed(told.failure_class, told.stage, told.reason, told.layers)

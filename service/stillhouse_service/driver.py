@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from stillhouse_service import attempts, leases, outcomes, steps
+from stillhouse_service import attempts, dry_runs, leases, outcomes, steps
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.compute import Compute, End
 from stillhouse_service.errors import ComputeUnavailable, LeaseLost
@@ -136,6 +136,8 @@ class Driver:
                     stage = attempts.succeed(work, attempt)
                     if stage.kind == "train":
                         outcomes.trained(work, stage, end.answer)
+                    elif stage.kind == "dry-run":
+                        dry_runs.made(work, stage, end.answer)
                     else:
                         outcomes.compressed(work, stage, end.answer)
         except LeaseLost as error:

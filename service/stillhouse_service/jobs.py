@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse_benchmark.protocol import File, Job, JobSettings, Probe
+from stillhouse_benchmark.protocol import CheckJob, File, Job, JobSettings, Probe
+from stillhouse_service import dry_runs
 from stillhouse_service.errors import ArtifactCorrupt
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import DeviceRow, StageRow
 
 
-def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job:
+def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJob:
     """Name every file and setting that `device` needs for `stage`.
 
     Raises:
         ArtifactCorrupt: A file that the job names is not registered.
     """
+    if stage.kind == "compile":
+        return dry_runs.job_of(work, stage)
 
     def file(artifacts: Mapping[str, Any], name: str) -> File:
         sha256 = artifacts.get(name, "")
@@ -36,7 +39,7 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job:
     precisions = device.info.get("precisions") or ["f32"]
     return Job(
         id=stage.id,
-        kind="check" if stage.kind == "check" else "benchmark",
+        kind="benchmark",
         device=device.name,
         precision=precisions[0],
         candidate=file(candidate, "onnx"),

@@ -12,8 +12,16 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from stillhouse_benchmark.protocol import Device, Failure, Lease, Registered, Result
-from stillhouse_service import attempts, failures, outcomes
+from stillhouse_benchmark.protocol import (
+    COMPILES,
+    CheckResult,
+    Device,
+    Failure,
+    Lease,
+    Registered,
+    Result,
+)
+from stillhouse_service import attempts, dry_runs, failures, outcomes
 from stillhouse_service.errors import LeaseLost, NotFound
 from stillhouse_service.ids import new_id
 from stillhouse_service.jobs import job_of
@@ -81,12 +89,19 @@ def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) 
         NotFound: No such host, or no such device of it.
     """
     device = _seen(work, worker_id, device_id)
-    stage = work.stages.next_for_device((device.kind, device.name, device.id), work.now)
+    stage = work.stages.next_for_device(serves(device), work.now)
     if stage is None:
         return None
     job = job_of(work, stage, device)
     attempt = attempts.start(work, stage, holder=device.id, lease_s=settings.lease_s)
     return Lease(id=attempt.id, token=attempt.token, expires_in_s=settings.lease_s, job=job)
+
+
+def serves(device: DeviceRow) -> tuple[str, ...]:
+    """Name everything that a stage for this device may ask for."""
+    known = device.info.get("capabilities", ())
+    compilers = [capability for capability in known if capability.startswith(COMPILES)]
+    return (device.kind, device.name, device.id, *compilers)
 
 
 def heartbeat(
@@ -129,6 +144,21 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     report = measured.to_json()
     assert isinstance(report, dict)
     outcomes.measured(work, stage, attempt, report)
+
+
+def checked(work: UnitOfWork, lease_id: str, token: str, said: CheckResult) -> None:
+    """Take what a compiler said; the same report again is harmless.
+
+    Raises:
+        NotFound: No such lease.
+        LeaseLost: Somebody else has finished, or nobody wants the answer any more.
+    """
+    attempt = _held(work, lease_id, token)
+    if attempt.state == AttemptState.SUCCEEDED:
+        return
+    if work.stages.stage(attempt.stage_id).kind != "compile":
+        raise LeaseLost(f"lease {lease_id} is of a job that measures; wanted its result")
+    dry_runs.compiled(work, attempts.succeed(work, attempt), said)
 
 
 def failure(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse_service import attempts, catalog, outcomes
+from stillhouse_service import attempts, catalog, dry_runs, outcomes
 from stillhouse_service.checks import check_study
 from stillhouse_service.errors import IllegalTransition
 from stillhouse_service.ids import new_id
@@ -55,8 +55,13 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
     return row
 
 
-def create_study(store: Store, spec: StudySpec) -> str:
+def create_study(store: Store, spec: StudySpec, computes_here: bool = True) -> str:
     """Check a study and start it with the check of its baseline on its device.
+
+    Args:
+        store: Where it will stand.
+        spec: The study as sent.
+        computes_here: Whether trials are compressed by this installation.
 
     Returns:
         The study's id.
@@ -67,13 +72,13 @@ def create_study(store: Store, spec: StudySpec) -> str:
     with store.read() as view:
         baseline = view.baselines.find(spec.baseline)
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
-    search = check_study(spec, baseline, known)
+    search = check_study(spec, baseline, known, computes_here)
     with store.begin() as work:
         return begin_study(work, spec, search).id
 
 
 def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) -> StudyRow:
-    """Add a checked study and the job that checks its baseline on its device."""
+    """Add a checked study, and its dry run or the job that checks its baseline on its device."""
     row = StudyRow(
         id=new_id("std"),
         name=spec.name,
@@ -92,8 +97,10 @@ def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) ->
     )
     work.studies.add(row)
     work.created(row, USER)
-    order = {"split": "validation", "settings": row.spec["timing"]}
-    outcomes.new_stage(work, "check", order=order, study=row, device=spec.device)
+    if dry_runs.is_wanted(work, spec.device):
+        dry_runs.begin(work, row)
+    else:
+        outcomes.check_baseline(work, row)
     return row
 
 

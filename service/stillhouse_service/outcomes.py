@@ -62,6 +62,12 @@ def new_stage(
     return stage
 
 
+def check_baseline(work: UnitOfWork, study: StudyRow) -> StageRow:
+    """Have the study's device measure the baseline against itself."""
+    order = {"split": "validation", "settings": study.spec["timing"]}
+    return new_stage(work, "check", order=order, study=study, device=study.spec["device"])
+
+
 def begun(work: UnitOfWork, stage: StageRow, who: str) -> None:
     """A stage has been handed out."""
     match stage.kind:
@@ -108,6 +114,11 @@ def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
             study.reason = f"the baseline on {stage.device}: {failure.reason}"
             after = StudyState.REJECTED if policy.is_study_rejected else StudyState.FAILED
             work.move(study, after, who=SERVER, reason=study.reason)
+        case "dry-run" | "compile":
+            study = work.studies.named(_known(stage.study_id))
+            study.reason = f"dry run: {failure.reason}"
+            after = StudyState.REJECTED if policy.is_study_rejected else StudyState.FAILED
+            work.move(study, after, who=SERVER, reason=study.reason)
         case incumbents.CONFIRM:
             study = work.studies.named(_known(stage.study_id))
             trial = work.trials.named(_known(stage.trial_id))
@@ -122,7 +133,7 @@ def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
 def trained(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) -> None:
     """A baseline has been trained."""
     baseline = work.baselines.named(_known(stage.baseline_id))
-    baseline.artifacts = _register(work, outcome["artifacts"])
+    baseline.artifacts = register(work, outcome["artifacts"])
     baseline.metrics = dict(outcome["metrics"])
     baseline.details = dict(outcome["details"])
     baseline.progress = {}
@@ -133,7 +144,7 @@ def compressed(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) ->
     """A trial's network is there: it is offered to the device."""
     trial = work.trials.named(_known(stage.trial_id))
     study = work.studies.named(trial.study_id)
-    trial.artifacts = _register(work, outcome["artifacts"])
+    trial.artifacts = register(work, outcome["artifacts"])
     trial.metrics = dict(outcome["metrics"])
     trial.details = dict(outcome["details"])
     trial.progress = {"stage": TrialState.COMPRESSED.value}
@@ -257,7 +268,7 @@ def _finalised(
     work.move(study, StudyState.FINISHED, who=SERVER, reason=study.reason)
 
 
-def _register(work: UnitOfWork, stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def register(work: UnitOfWork, stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Write down the artifacts a task has stored; give name -> hash."""
     for artifact in stored.values():
         work.log.add_artifact(

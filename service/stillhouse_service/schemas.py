@@ -143,7 +143,7 @@ class Budget(_In):
     )
 
 
-class EngineIn(_In):
+class OptimizerIn(_In):
     """Settings of the optimizer; what is left out is the optimizer's own choice."""
 
     n_initial: int | None = Field(default=None, ge=1, description="trials before the model is used")
@@ -201,7 +201,12 @@ class StudySpec(_In):
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
-    engine: EngineIn = EngineIn()
+    optimizer: OptimizerIn = OptimizerIn()
+    engine: Literal["stillhouse", "distiller"] = Field(
+        default="stillhouse",
+        description="whose scheduler runs the schedules: ours, or Intel's own Distiller where "
+        "it is installed",
+    )
     timing: TimingIn = TimingIn()
 
 

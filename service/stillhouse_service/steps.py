@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
@@ -215,10 +216,11 @@ class Steps:
             study = view.studies.named(study_id)
             device = str(study.spec["device"])
             waiting = {
-                stage.lane
+                stage.lane: stage.device
                 for stage in view.stages.open_of_study(study_id)
                 if stage.state == StageState.WAITING
             }
+            device = waiting.get("device") or device
             reason = None
             if "device" in waiting:
                 reason = self._missing(device, view.devices.last_seen(device), view.now)
@@ -235,11 +237,18 @@ class Steps:
         if seen is None:
             return (
                 f"{_NO_WORKER}{device}, and none ever has: start one with "
-                f"`stillhouse-worker --server URL --device {device}`"
+                f"`stillhouse-worker --server URL --device {_host_of(device)}`"
             )
         if now - seen < timedelta(seconds=self._settings.device_ttl_s):
             return None
         return f"{_NO_WORKER}{device} since {seen:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _host_of(device: str) -> str:
+    """Say what a worker has to serve to offer this; the stick's compiler comes with its runtime."""
+    if device.startswith(COMPILES):
+        return "CPU` with OpenVINO 2021.4.2 (docs/devices.md), or with `--device MYRIAD"
+    return device
 
 
 @lru_cache(maxsize=64)
@@ -292,5 +301,6 @@ def _start_trial(
         "schedule": rendered.schedule,
         "training": rendered.training,
         "seed": trial.seed,
+        "engine": study.spec["engine"],
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)

@@ -149,7 +149,7 @@ class StageRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(
         String(16)
-    )  # train, check, compress, benchmark, confirm, final
+    )  # train, dry-run, compile, check, compress, benchmark, confirm, final
     lane: Mapped[str] = mapped_column(String(16))  # compute, device
     state: Mapped[StageState]
     baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)

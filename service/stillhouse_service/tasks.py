@@ -18,6 +18,7 @@ from distributed import get_worker
 
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.compress import CompressionTask, compress
+from stillhouse_compression.dry_run import dry_run
 from stillhouse_compression.errors import Cancelled, CompressionError
 from stillhouse_compression.hooks import Hooks, Progress
 from stillhouse_compression.lock import HostLock
@@ -67,7 +68,7 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
     """Run one stage; whatever goes wrong is part of the answer.
 
     Args:
-        kind: `train` or `compress`.
+        kind: `train`, `compress` or `dry-run`.
         order: What the stage's row says.
         surroundings: Where it runs.
 
@@ -168,6 +169,7 @@ def _compress(
             training=order["training"],
             seed=int(order["seed"]),
             n_threads=n_threads,
+            engine=order.get("engine", "stillhouse"),
         ),
         hooks,
     )
@@ -188,6 +190,36 @@ def _compress(
     return _answer(artifacts, made.metrics, details)
 
 
+def _dry_run(
+    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, n_threads: int | None
+) -> dict[str, Any]:
+    """Make the networks of a template's extremes without training them."""
+    weights = store.read(order["weights"])
+    artifacts: dict[str, Artifact] = {}
+    found: list[dict[str, Any]] = []
+    for one in order["networks"]:
+        about = {"name": one["name"], "config": one["config"]}
+        task = CompressionTask(
+            model_name=order["model"],
+            dataset_name=order["dataset"],
+            weights=weights,
+            schedule=one["schedule"],
+            training=one["training"],
+            seed=int(order["seed"]),
+        )
+        try:
+            made = dry_run(task, hooks)
+        except Cancelled:
+            raise
+        except CompressionError as error:
+            found.append(about | {"reason": str(error)})
+            continue
+        artifacts[one["name"]] = store.put(made.onnx)
+        macs = {"macs": made.macs, "dense_macs": made.dense_macs, "is_decided": made.is_decided}
+        found.append(about | macs)
+    return _answer(artifacts, {}, {"networks": found})
+
+
 def _answer(
     artifacts: Mapping[str, Artifact], metrics: Mapping[str, float], details: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -203,4 +235,4 @@ def _answer(
 
 
 _Kind = Callable[[Mapping[str, Any], ArtifactStore, Hooks, int | None], dict[str, Any]]
-_KINDS: Mapping[str, _Kind] = {"train": _train, "compress": _compress}
+_KINDS: Mapping[str, _Kind] = {"train": _train, "compress": _compress, "dry-run": _dry_run}

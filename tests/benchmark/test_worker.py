@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict
 
 import pytest
 
-from stillhouse_benchmark.protocol import FAILURE_CLASSES, Failure, Result
+from stillhouse_benchmark.protocol import FAILURE_CLASSES, CheckResult, Failure, Result
 
 MakeJob = Callable[..., Dict[str, Any]]
 
@@ -35,6 +35,22 @@ def test_a_job_comes_back_as_a_result_and_the_worker_leases_again(
     device = server.workers["wrk_1"]["devices"][0]
     assert device["name"] == "CPU" and device["host"] == "edge"
     assert worker.end() == 0
+
+
+def test_a_check_job_compiles_and_times_nothing(
+    server: Any, worker: Any, slim_net: Any, wide_net: Any
+) -> None:
+    networks = [
+        {"name": name, "file": server.shelf.put(net.onnx())}
+        for name, net in (("slim", slim_net), ("wide", wide_net))
+    ]
+    server.add({"id": "job_1", "kind": "check", "device": "CPU", "networks": networks})
+    server.add({"id": "job_2", "kind": "check", "device": "MYRIAD", "networks": networks})
+    worker.start(server.url)
+    said = CheckResult.from_json(server.wait("check"))
+    assert [said.networks[name].is_supported for name in ("slim", "wide")] == [True, True]
+    # This runtime has no compiler for the stick, and says which has.
+    assert "openvino2021" in Failure.from_json(server.wait("failure")).reason
 
 
 def test_the_second_job_downloads_nothing_it_has(

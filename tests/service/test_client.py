@@ -28,8 +28,9 @@ def finish(server: Any, host: Any, study_id: str, ratios: list[float]) -> None:
         if answer.status_code != 200:
             continue
         lease = answer.json()
-        is_trial = lease["job"]["kind"] == "benchmark" and lease["job"]["split"] == "validation"
-        candidate = lease["job"]["candidate"]["sha256"]
+        job = lease["job"]
+        is_trial = job["candidate"] != job["baseline"] and job["split"] == "validation"
+        candidate = job["candidate"]["sha256"]
         if is_trial and candidate not in known:
             known[candidate] = left.pop(0)
         host.measure(lease, known[candidate] if is_trial else 1.0)

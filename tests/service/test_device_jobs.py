@@ -62,7 +62,7 @@ def test_the_check_measures_the_baseline_against_itself(server: Any, connect: An
     study = server.study()
     host = connect(server)
     job = host.lease()["job"]
-    assert job["kind"] == "check"
+    assert job["kind"] == "benchmark"
     assert job["candidate"] == job["baseline"]
     assert job["split"] == "validation"
     assert job["device"] == "CPU"
@@ -280,21 +280,21 @@ def test_fifty_waiting_hosts_do_not_hold_up_the_server(server: Any, connect: Any
 
 def test_a_study_says_that_nobody_offers_its_device(serve: Any, connect: Any) -> None:
     server = serve(device_ttl_s=0.5)
-    study = server.study(device="MYRIAD")
+    study = server.study(device="GPU")
 
     def reason() -> str:
         return str(server.get(f"/v1/studies/{study}")["reason"])
 
     deadline = time.monotonic() + 10
-    while "no live worker offers MYRIAD, and none ever has" not in reason():
+    while "no live worker offers GPU, and none ever has" not in reason():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    host = connect(server, kind="MYRIAD")
+    host = connect(server, kind="GPU")
     deadline = time.monotonic() + 10
     while reason() != "None":
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert host.http.get("/v1/devices").json()["items"][0]["kind"] == "MYRIAD"
-    while "no live worker offers MYRIAD since 20" not in reason():
+    assert host.http.get("/v1/devices").json()["items"][0]["kind"] == "GPU"
+    while "no live worker offers GPU since 20" not in reason():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -285,7 +285,7 @@ def test_a_study_without_trials_ranks_nothing_and_has_a_report(server: Any) -> N
 def test_a_study_stops_when_its_budget_is_used_and_says_why(
     server: Any, connect: Any, budget: dict[str, float], reason: str
 ) -> None:
-    study = server.study(budget={"trials": 30, **budget}, engine={"n_initial": 4})
+    study = server.study(budget={"trials": 30, **budget}, optimizer={"n_initial": 4})
     found = _drive(server, connect(server), study)
     n = found["counts"]["complete"]
     assert n == {"wall_s": 0}.get(next(iter(budget)), n) < 12
@@ -335,7 +335,7 @@ def test_a_share_that_makes_no_sense_is_refused(server: Any, limit: str) -> None
 
 
 def test_a_trial_says_why_it_was_proposed(server: Any, connect: Any, at: Any) -> None:
-    study = server.study(budget={"trials": 6}, engine={"n_initial": 4})
+    study = server.study(budget={"trials": 6}, optimizer={"n_initial": 4})
     _drive(server, connect(server), study)
     first, last = _trials(server, study)[0], _trials(server, study)[-1]
     assert (first["origin"], first["prediction"]) == ("initial", {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from stillhouse_benchmark.errors import BenchmarkError
 from stillhouse_benchmark.layers import Profile
@@ -38,6 +38,20 @@ class Network(Protocol):
 
     def read(self) -> Array:
         """A copy of the last run's output, shape (classes,)."""
+
+
+class Form(NamedTuple):
+    """A network as a file of the runtime's own kind.
+
+    Attributes:
+        name: As ``survival.Stage`` names it.
+        path: The ``.xml``; weights lie in the ``.bin`` beside it.
+        made_by: What wrote it, with its version.
+    """
+
+    name: str
+    path: Path
+    made_by: str
 
 
 class Backend(Protocol):
@@ -78,6 +92,13 @@ class Backend(Protocol):
         self, path: Path, device: str, precision: str, n_threads: int, image: Array, n_runs: int
     ) -> Profile:
         """Time every node, in a compilation of its own with profiling on."""
+
+    def convert(self, path: Path, folder: Path, device: str) -> tuple[Form, ...]:
+        """Write a network in the runtime's own forms, on its way to a device; may be none.
+
+        Raises:
+            JobFailed: the runtime cannot write it.
+        """
 
     def is_compilation_random(self, device: str) -> bool:
         """Whether two compilations of one network can differ in speed."""

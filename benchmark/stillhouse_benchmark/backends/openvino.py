@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillhouse_benchmark.backends import refuse_telemetry
+from stillhouse_benchmark.backends import Form, refuse_telemetry
 from stillhouse_benchmark.backends.blame import unsupported_reason
 from stillhouse_benchmark.errors import BenchmarkError
 from stillhouse_benchmark.layers import NodeTime, Profile, middle_mean
-from stillhouse_benchmark.protocol import Device
+from stillhouse_benchmark.protocol import COMPILES, Device
 
 if TYPE_CHECKING:
     from stillhouse_benchmark.backends import Array
@@ -94,6 +94,7 @@ class OpenVino:
             precisions=tuple(item for item in order if item in precisions) or ("f32",),
             max_opset=MAX_OPSET,
             host=host,
+            capabilities=("benchmark", f"{COMPILES}{kind}"),
         )
 
     def compile(self, path: Path, device: str, precision: str, n_threads: int) -> OpenVinoNetwork:
@@ -125,6 +126,16 @@ class OpenVino:
         )
         return Profile(nodes, middle_mean(wall_us) / 1000.0)
 
+    def convert(self, path: Path, folder: Path, device: str) -> tuple[Form, ...]:
+        """Write the model with its weights in f32 and in f16."""
+        model = self._read(path)
+        forms = []
+        for name, is_half in (("ir f32", False), ("ir f16", True)):
+            target = folder / f"{path.stem}-{name[3:]}.xml"
+            openvino.save_model(model, str(target), compress_to_fp16=is_half)
+            forms.append(Form(name, target, f"{self.name} {self.version}"))
+        return tuple(forms)
+
     def is_compilation_random(self, device: str) -> bool:
         """Memory lies elsewhere after every compilation: 2 to 3 % on CPU."""
         return True
@@ -133,15 +144,18 @@ class OpenVino:
         """The current runtime tells none."""
         return None
 
-    def _compile(
-        self, path: Path, device: str, precision: str, n_threads: int, extra: dict[str, Any]
-    ) -> OpenVinoNetwork:
+    def _read(self, path: Path) -> Any:
         if path not in self._models:
             try:
                 self._models[path] = self._core.read_model(str(path))
             except RuntimeError as error:
                 raise unsupported_reason(path, "read", str(error)) from error
-        model = self._models[path]
+        return self._models[path]
+
+    def _compile(
+        self, path: Path, device: str, precision: str, n_threads: int, extra: dict[str, Any]
+    ) -> OpenVinoNetwork:
+        model = self._read(path)
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],

@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import importlib.util
+import subprocess
+import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
@@ -16,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stillhouse_benchmark.backends.blame import unsupported_reason
+from stillhouse_benchmark.backends import Form
+from stillhouse_benchmark.backends.blame import short_reason, unsupported_reason
 from stillhouse_benchmark.errors import BenchmarkError, JobFailed
 from stillhouse_benchmark.layers import NodeTime, Profile, middle_mean
-from stillhouse_benchmark.protocol import Device
+from stillhouse_benchmark.protocol import COMPILES, Device
 
 if TYPE_CHECKING:
     from stillhouse_benchmark.backends import Array
 
 MAX_OPSET = 13
+MO_LIMIT_S = 300.0
 PRECISIONS = {"CPU": ("f32", "bf16"), "GPU": ("f32", "f16"), "MYRIAD": ("f16",)}
 
 
@@ -104,7 +109,20 @@ class InferenceEngine:
             precisions=PRECISIONS[kind],
             max_opset=MAX_OPSET,
             host=host,
+            capabilities=("benchmark", f"{COMPILES}{kind}", *self._sticks_compiler(kind)),
         )
+
+    def _sticks_compiler(self, kind: str) -> tuple[str, ...]:
+        """The stick's compiler, which runs without one.
+
+        With a stick plugged in it loads what it compiled, which would disturb whoever times there:
+        then only the stick's own worker, which holds the device's lock, offers it.
+        """
+        try:
+            sticks = self.core.get_metric("MYRIAD", "AVAILABLE_DEVICES")
+        except RuntimeError:  # no libusb: the compiler does not load either
+            return ()
+        return () if sticks or kind == "MYRIAD" else (f"{COMPILES}MYRIAD",)
 
     def compile(
         self, path: Path, device: str, precision: str, n_threads: int
@@ -146,6 +164,19 @@ class InferenceEngine:
         order = {name: index for index, name in enumerate(executed)}
         nodes.sort(key=lambda node: order.get(node.name, len(order)))
         return Profile(tuple(nodes), middle_mean(wall_us) / 1000.0)
+
+    def convert(self, path: Path, folder: Path, device: str) -> tuple[Form, ...]:
+        """Write the network as read from ONNX; for the stick the Model Optimizer's in f16, too.
+
+        The Model Optimizer (``pip install "./benchmark[mo]"``) is what the stick's own guide uses;
+        a job loads ONNX directly, and the two must agree.
+        """
+        target = folder / f"{path.stem}-f32.xml"
+        self.read(path).serialize(str(target), str(target.with_suffix(".bin")))
+        forms = [Form("ir f32", target, f"{self.name} {self.version}")]
+        if device.startswith("MYRIAD") and importlib.util.find_spec("mo") is not None:
+            forms.append(model_optimizer(path, folder))
+        return tuple(forms)
 
     def is_compilation_random(self, device: str) -> bool:
         """The stick's compiler gives the same blob every time."""
@@ -203,6 +234,35 @@ class InferenceEngine:
 def load() -> InferenceEngine:
     """The runtime as ``load_backend`` wants it."""
     return InferenceEngine(importlib.import_module("openvino.inference_engine"))
+
+
+def model_optimizer(path: Path, folder: Path) -> Form:
+    """Let 2021.4.2's Model Optimizer write a network in f16.
+
+    Raises:
+        JobFailed: ``unsupported``, with its reason.
+    """
+    name = f"{path.stem}-mo"
+    arguments = ["--input_model", str(path), "--data_type", "FP16", "--silent"]
+    arguments += ["--output_dir", str(folder), "--model_name", name]
+    # Without the module that reports its use it tells nobody.
+    code = (
+        "import sys; sys.modules['openvino_telemetry'] = None\n"
+        "from mo.main import main; from mo.utils.cli_parser import get_onnx_cli_parser\n"
+        "sys.exit(main(get_onnx_cli_parser(), None, 'onnx'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=MO_LIMIT_S,
+        check=False,
+    )
+    target = folder / f"{name}.xml"
+    if done.returncode or not target.exists():
+        told = done.stderr.decode("utf-8", "replace").strip()
+        raise JobFailed("unsupported", "convert", f"the Model Optimizer: {short_reason(told)}")
+    return Form("mo f16", target, "openvino-dev 2021.4.2")
 
 
 def load_libusb() -> None:

@@ -70,7 +70,10 @@ class Devices:
         return set(self._session.scalars(select(DeviceRow.kind).distinct()))
 
     def last_seen(self, wanted: str) -> datetime | None:
-        """Say when a device of this kind, name or id was last heard of; none: never."""
+        """Say when a device of this kind, name or id, or capability, was last heard of."""
+        if ":" in wanted:  # `compile:MYRIAD`: what capabilities look like
+            able = [d for d, _ in self.all_with_hosts() if wanted in d.info.get("capabilities", ())]
+            return max((device.last_seen_at for device in able), default=None)
         query = (
             select(DeviceRow.last_seen_at)
             .where(or_(DeviceRow.kind == wanted, DeviceRow.name == wanted, DeviceRow.id == wanted))

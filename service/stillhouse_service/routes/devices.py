@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from stillhouse_benchmark.protocol import (
     PROTOCOL_HEADER,
     PROTOCOL_VERSION,
+    CheckResult,
     Device,
     Failure,
     Lease,
@@ -102,8 +103,7 @@ async def lease(request: Request, body: Json) -> Response:
     def claim() -> Lease | None:
         with store.read() as view:  # looking costs no write lock
             device = view.devices.device(device_id)
-            names = (device.kind, device.name, device.id)
-            if view.stages.next_for_device(names, view.now) is None:
+            if view.stages.next_for_device(leases.serves(device), view.now) is None:
                 return None
         with store.begin() as work:
             return leases.claim(work, worker_id, device_id, settings)
@@ -142,6 +142,14 @@ def report_result(lease_id: str, body: Json, work: Work) -> None:
     """Report what was measured; reporting it again is harmless."""
     get = Fields(body)
     leases.result(work, lease_id, get.text("token"), Result.from_json(get.get("result"), "result"))
+
+
+@host_router.post("/v1/leases/{lease_id}/check", status_code=204)
+def report_check(lease_id: str, body: Json, work: Work) -> None:
+    """Report what a compiler said of a check's networks; reporting it again is harmless."""
+    get = Fields(body)
+    said = CheckResult.from_json(get.get("check"), "check")
+    leases.checked(work, lease_id, get.text("token"), said)
 
 
 @host_router.post("/v1/leases/{lease_id}/failure", status_code=204)
