@@ -193,7 +193,7 @@ def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> No
             found[ours] = baseline.metrics[theirs]
     study.baseline_measurement = found
     top1 = found["validation_top1"]
-    for constraint in constraints_of(study.spec):
+    for constraint in constraints_of(study.spec, found):
         is_lower = constraint.metric == "top1" and not constraint.is_upper
         if is_lower and not constraint.is_met(top1):
             study.reason = (
@@ -246,7 +246,7 @@ def _finalised(
     """The incumbent has been measured on the test split, which has the last word."""
     trial = work.trials.named(_known(stage.trial_id))
     metrics = {**(trial.metrics or {}), **device_metrics}
-    holds, violations = is_feasible(metrics, constraints_of(study.spec))
+    holds, violations = is_feasible(metrics, constraints_of(study.spec, study.baseline_measurement))
     baseline = measurements.of_baseline(result)
     study.final = {
         "split": "test",

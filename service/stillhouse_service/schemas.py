@@ -136,6 +136,11 @@ class Budget(_In):
     """How much a study may use."""
 
     trials: int = Field(ge=1, le=100_000)
+    wall_s: float | None = Field(default=None, gt=0, description="since the device's check passed")
+    compute_s: float | None = Field(default=None, gt=0, description="compression, all trials")
+    min_gain: float | None = Field(
+        default=None, gt=0, lt=1, description="least gain a further trial must promise, a fraction"
+    )
 
 
 class OptimizerIn(_In):

@@ -140,6 +140,10 @@ def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | N
         return None
     n_ended = sum(counts[s] for s in (TrialState.COMPLETE, TrialState.FAILED))
     n_ended += counts[TrialState.UNSUPPORTED]
-    n_left = int(row.spec["budget"]["trials"]) - n_ended
+    budget = row.spec["budget"]
+    n_left = int(budget["trials"]) - n_ended
     mean_s = fmean((end - start).total_seconds() for start, end in spans)
-    return max(0.0, n_left * mean_s / int(row.spec["parallel"]))
+    left_s = n_left * mean_s / int(row.spec["parallel"])
+    if budget.get("wall_s") and row.started_at is not None:
+        left_s = min(left_s, float(budget["wall_s"]) - (work.now - row.started_at).total_seconds())
+    return max(0.0, left_s)
