@@ -132,14 +132,26 @@ class Baselines(_Out):
     next_page_token: str | None = None
 
 
+def _is_left_out(value: object) -> bool:
+    return value is None
+
+
 class Budget(_In):
-    """How much a study may use."""
+    """How much a study may use; limits left out are shown as they were sent, not at all."""
 
     trials: int = Field(ge=1, le=100_000)
-    wall_s: float | None = Field(default=None, gt=0, description="since the device's check passed")
-    compute_s: float | None = Field(default=None, gt=0, description="compression, all trials")
+    wall_s: float | None = Field(
+        default=None, gt=0, description="since the device's check passed", exclude_if=_is_left_out
+    )
+    compute_s: float | None = Field(
+        default=None, gt=0, description="compression, all trials", exclude_if=_is_left_out
+    )
     min_gain: float | None = Field(
-        default=None, gt=0, lt=1, description="least gain a further trial must promise, a fraction"
+        default=None,
+        gt=0,
+        lt=1,
+        description="least gain a further trial must promise, a fraction",
+        exclude_if=_is_left_out,
     )
 
 
