@@ -75,10 +75,7 @@ class Stages:
         return list(self._session.scalars(query.limit(limit)))
 
     def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
-        """Find the oldest device job for a device known by `names`; lock it for this transaction.
-
-        SQLite has one writer and needs no row lock; Postgres skips rows another server is taking.
-        """
+        """Find the oldest device job for a device known by `names`."""
         query = (
             select(StageRow)
             .where(
@@ -89,7 +86,6 @@ class Stages:
             )
             .order_by(StageRow.created_at, StageRow.id)
             .limit(1)
-            .with_for_update(skip_locked=True)
         )
         return self._session.scalars(query).first()
 
@@ -128,3 +124,13 @@ class Stages:
         """Count the attempts of a stage, whatever became of them."""
         query = select(func.count()).where(AttemptRow.stage_id == stage_id)
         return self._session.scalars(query).one()
+
+    def compute_s(self, study_id: str) -> float:
+        """Add up the seconds that a study's trials have had on compute, lost attempts included."""
+        query = (
+            select(AttemptRow.started_at, AttemptRow.finished_at)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(StageRow.study_id == study_id, StageRow.lane == "compute")
+        )
+        spans = self._session.execute(query)
+        return sum((end - start).total_seconds() for start, end in spans if end is not None)
