@@ -114,6 +114,7 @@ def test_a_study_is_watched_to_its_end_and_then_listed_and_shown(
     shown = at("trial", "show", trials[1]["id"])[1]
     assert "pruners.filters.final_sparsity" in shown
     assert "conv1" in shown
+    assert "cut conv1: 16 -> 8 filters" in shown
     schedule = at("trial", "show", trials[1]["id"], "--schedule")[1]
     assert yaml.safe_load(schedule)["pruners"]["filters"]["group_type"] == "Filters"
 

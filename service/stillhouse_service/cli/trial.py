@@ -60,7 +60,7 @@ def show(
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show a trial: config, metrics, failure, layers."""
+    """Show a trial: config, metrics, failure, what was cut out, layers."""
     with Client(server) as client:
         trial = client.trials.get(trial_id)
     if schedule:
@@ -93,6 +93,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
             console.print(f"\n{title}", style="bold")
             for name, text in rows.items():
                 console.print(f"  {name:<40} {text}", soft_wrap=True)
+    for row in trial.json.get("thinning", ()):
+        console.print("\nthinning", style="bold")
+        for line in str(row.get("text", "")).splitlines():
+            console.print(f"  {line}", soft_wrap=True)
     if trial.layers:
         table = Table("layer", "type", "ms", "baseline ms", box=None, padding=(0, 2))
         for row in trial.layers:
