@@ -20,7 +20,7 @@ from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.problem_documents import install_handlers
-from stillhouse_service.routes import analyses, baselines, devices, server, studies, trials
+from stillhouse_service.routes import analyses, baselines, devices, server, studies, tokens, trials
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
 
@@ -77,6 +77,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         lifespan=lifespan,
     )
     app.state.settings = settings
+    app.state.is_guarded = not settings.is_local
     app.state.store = store
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
@@ -84,7 +85,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.jobs_bell = jobs_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
-    for part in (server, baselines, studies, trials, analyses, devices):
+    for part in (server, baselines, studies, trials, analyses, devices, tokens):
         app.include_router(part.router)
     app.include_router(devices.host_router)
     return app
