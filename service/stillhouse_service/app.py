@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.bell import Bell
-from stillhouse_service.database import open_engine, prepare
+from stillhouse_service.database import open_engine, prepare, wait_for
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.problem_documents import install_handlers
@@ -42,8 +42,10 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
+        DatabaseUnusable: It cannot be opened, or does not answer for a minute.
     """
     engine = open_engine(settings.database_url)
+    wait_for(engine)
     revision = prepare(engine)
     store = Store(engine, clock)
     artifacts = ArtifactStore(settings.artifact_dir)

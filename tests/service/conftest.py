@@ -346,6 +346,12 @@ def result() -> Callable[..., dict[str, Any]]:
     return made_up_result
 
 
+@pytest.fixture(scope="session")
+def template() -> str:
+    """A template of one parameter for resnet20_cifar."""
+    return TEMPLATE
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command as a shell would; give exit status, stdout, stderr."""

@@ -17,6 +17,7 @@ from stillhouse_service.database import (
     prepare,
     schema_of,
     upgrade,
+    wait_for,
 )
 from stillhouse_service.errors import DatabaseUnusable, SchemaMismatch
 from stillhouse_service.store import Store
@@ -119,3 +120,10 @@ def test_every_migration_can_be_undone_and_done_again(database: str) -> None:
 def test_a_url_that_cannot_be_opened_says_what_was_wanted(url: str, wanted: str) -> None:
     with pytest.raises(DatabaseUnusable, match=wanted):
         open_engine(url)
+
+
+def test_a_database_that_never_answers_is_named_without_its_password(tmp_path: Path) -> None:
+    engine = open_engine(f"postgresql://me:secret@/none?host={tmp_path}")
+    with pytest.raises(DatabaseUnusable, match="no answer from postgresql") as refused:
+        wait_for(engine, patience_s=0.0)
+    assert "secret" not in str(refused.value)

@@ -15,20 +15,22 @@ from urllib.parse import quote
 
 import psycopg
 
+# Without fsync (-F) what was committed still survives a kill of the processes, not of the machine.
+_KILLABLE = ("-F",)
 _UNSAFE = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 class Postgres:
     """One server; it refuses to run as root, so that then it runs as `nobody`."""
 
-    def __init__(self, is_durable: bool = False) -> None:
+    def __init__(self, is_to_be_killed: bool = False) -> None:
         """Make a cluster and start it.
 
         Args:
-            is_durable: Whether it waits for the disk, as it must where it will be killed.
+            is_to_be_killed: Whether what was committed must survive `kill`; costs some time.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="stillhouse-pg-"))
-        self._options = () if is_durable else _UNSAFE
+        self._options = _KILLABLE if is_to_be_killed else _UNSAFE
         self._as: dict[str, Any] = {"cwd": self.folder}
         self._programs = _programs()
         if os.geteuid() == 0:
