@@ -6,18 +6,20 @@ Depends on: stillhouse_compression.template, stillhouse_optimizer.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict
 from typing import Any
 
 from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import Problem as Found
+from stillhouse_compression.original import missing_distiller
 from stillhouse_compression.template import Template, check_against_model, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.errors import Problem, SpecRejected
-from stillhouse_service.objectives import METRICS, RANGES
+from stillhouse_service.objectives import METRICS, OF_BASELINE, RANGES, constraints_of
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.states import BaselineState
 from stillhouse_service.tables import BaselineRow
@@ -27,7 +29,10 @@ DEVICE_KINDS = frozenset({"CPU", "GPU", "NPU", "MYRIAD", "HDDL", "GNA"})
 
 
 def check_study(
-    spec: StudySpec, baseline: BaselineRow | None, known_devices: Set[str]
+    spec: StudySpec,
+    baseline: BaselineRow | None,
+    known_devices: Set[str],
+    computes_here: bool = True,
 ) -> dict[str, Any]:
     """Find everything that is wrong with a study.
 
@@ -35,6 +40,7 @@ def check_study(
         spec: The study as sent.
         baseline: The baseline it names, if there is one.
         known_devices: Kinds and ids of devices offered so far.
+        computes_here: Whether trials are compressed by this installation.
 
     Returns:
         The search space as JSON: `parameters`, `forbidden`.
@@ -59,6 +65,8 @@ def check_study(
             message = f"no metric {objective!r}; there are {', '.join(METRICS)}"
             problems.append(Problem(f"objectives[{i}]", message))
     problems += _constraint_problems(spec, usable)
+    if spec.engine == "distiller" and computes_here and (missing := missing_distiller()):
+        problems.append(Problem("engine", missing))
     template, template_problems = _template_of(spec, usable)
     problems += template_problems
     search: dict[str, Any] = {}
@@ -74,15 +82,29 @@ def check_study(
     return search
 
 
-def search_problem(spec: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a stored spec and its search space together as the optimizer reads them."""
+def search_problem(
+    spec: Mapping[str, Any],
+    search: Mapping[str, Any],
+    measured: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Put a stored spec and its search space together as the optimizer reads them.
+
+    Args:
+        spec: The spec.
+        search: Its search space.
+        measured: The study's `baseline_measurement`, which relative limits are held against; None
+            leaves them relative.
+    """
+    limits: Sequence[object] = spec["constraints"]
+    if measured is not None:
+        limits = [asdict(constraint) for constraint in constraints_of(spec, measured)]
     problem = {
         **search,
         "objectives": spec["objectives"],
-        "constraints": spec["constraints"],
+        "constraints": limits,
         "surrogate": spec["surrogate"],
     }
-    n_initial = spec["engine"]["n_initial"]
+    n_initial = spec["optimizer"]["n_initial"]
     return problem | ({} if n_initial is None else {"n_initial": n_initial})
 
 
@@ -105,6 +127,10 @@ def _constraint_problems(spec: StudySpec, baseline: BaselineRow | None) -> list[
 
 def _impossible(constraint: Constraint, baseline: BaselineRow | None) -> str | None:
     """Say why no trial could ever meet a constraint; none: some might."""
+    if constraint.is_relative:
+        if constraint.metric not in OF_BASELINE:
+            return f"{constraint.metric} compares with the baseline already"
+        return None if constraint.bound > 0 else "a share of the baseline's must be above 0"
     low, high = RANGES.get(constraint.metric, (0.0, math.inf))
     best = low if constraint.is_upper else high
     if not constraint.is_met(best):
@@ -130,7 +156,8 @@ def _template_of(
     if baseline is None:
         return template, []
     n_classes = datasets.dataset_info(baseline.dataset).n_classes
-    found = check_against_model(template, models.build(baseline.model, n_classes))
+    model = models.build(baseline.model, n_classes)
+    found = check_against_model(template, model, engine=spec.engine)
     return template, [_located(one) for one in found]
 
 

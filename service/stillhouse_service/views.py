@@ -1,6 +1,6 @@
 """Rows as the API shows them.
 
-Depends on: the store, schemas. Reads, never writes.
+Depends on: the store, schemas, incumbents. Reads, never writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stillhouse_service import schemas
+from stillhouse_service import incumbents, schemas
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
@@ -41,7 +41,13 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         None
         if best is None
         else schemas.Incumbent.model_validate(
-            {"trial_id": best.id, "number": best.number, **(best.metrics or {})}
+            {
+                "trial_id": best.id,
+                "number": best.number,
+                "is_certain": incumbents.holds_for_certain(row, best),
+                "is_confirmed": incumbents.is_confirmed(best),
+                **(best.metrics or {}),
+            }
         )
     )
     return schemas.Study(
@@ -140,6 +146,10 @@ def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | N
         return None
     n_ended = sum(counts[s] for s in (TrialState.COMPLETE, TrialState.FAILED))
     n_ended += counts[TrialState.UNSUPPORTED]
-    n_left = int(row.spec["budget"]["trials"]) - n_ended
+    budget = row.spec["budget"]
+    n_left = int(budget["trials"]) - n_ended
     mean_s = fmean((end - start).total_seconds() for start, end in spans)
-    return max(0.0, n_left * mean_s / int(row.spec["parallel"]))
+    left_s = n_left * mean_s / int(row.spec["parallel"])
+    if budget.get("wall_s") and row.started_at is not None:
+        left_s = min(left_s, float(budget["wall_s"]) - (work.now - row.started_at).total_seconds())
+    return max(0.0, left_s)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from stillhouse_service import attempts, outcomes
+
 TRIALS = 8
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
@@ -54,15 +56,19 @@ def test_a_study_runs_its_budget_and_measures_the_winner_on_the_test_split(
     feasible = [t for t in trials if t["metrics"]["top1_drop"] <= 0.02]
     assert found["counts"]["feasible"] == len(feasible) > 0
     assert [t["number"] for t in trials if t["is_feasible"]] == [t["number"] for t in feasible]
-    best = min(feasible, key=lambda t: t["metrics"]["latency_ratio"])
+    certain = [t for t in feasible if t["metrics"]["top1_drop_high"] <= 0.02]
+    best = min(certain, key=lambda t: t["metrics"]["latency_ratio"])
     assert found["incumbent"]["number"] == best["number"]
+    assert found["incumbent"]["is_certain"]
+    assert found["incumbent"]["is_confirmed"]
     assert found["final"]["split"] == "test"
     assert found["final"]["trial_id"] == best["id"]
     assert found["final"]["baseline_top1"] == pytest.approx(0.98)
     assert found["eta_s"] is None
     detail = server.get(f"/v1/trials/{best['id']}")
-    assert [m["purpose"] for m in detail["measurements"]] == ["trial", "final"]
-    assert [m["split"] for m in detail["measurements"]] == ["validation", "test"]
+    assert [m["purpose"] for m in detail["measurements"]] == ["trial", "confirm", "final"]
+    assert [m["split"] for m in detail["measurements"]] == ["validation", "validation", "test"]
+    assert found["reason"] == f"all {TRIALS} trials are finished"
     assert detail["layers"][0]["layer"] == "conv1"
     assert detail["schedule"]["pruners"]["filters"]["final_sparsity"] == pytest.approx(
         best["config"]["pruners.filters.final_sparsity"]
@@ -194,6 +200,7 @@ def test_a_space_of_two_configs_ends_after_two_trials(server: Any, connect: Any)
     study = server.study(template=template, training="epochs: 4\n", budget={"trials": 9})
     found = _drive(server, connect(server), study)
     assert len(_trials(server, study)) == 2
+    assert found["reason"] == "all 2 configs of the space were tried"
     assert found["final"]["split"] == "test"
 
 
@@ -234,7 +241,7 @@ def test_a_restart_loses_and_doubles_nothing_that_is_under_way(serve: Any, conne
     trials = _trials(second, study)
     assert [t["id"] for t in trials][:2] == before
     with second.store.read() as view:
-        assert len(view.log.measurements_of_study(study)) == 1 + 4 + 1
+        assert len(view.log.measurements_of_study(study)) == 1 + 4 + 1 + 1
 
 
 def test_what_a_trial_ran_can_be_fetched(server: Any, connect: Any) -> None:
@@ -273,3 +280,76 @@ def test_a_study_without_trials_ranks_nothing_and_has_a_report(server: Any) -> N
     assert {one["verdict"] for one in found["metrics"].values()} == {"not_enough"}
     assert server.http.get(f"/v1/studies/{study}/report").status_code == 200
     assert server.http.get("/v1/studies/std_none/report").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("budget", "reason"),
+    [
+        ({"wall_s": 0.001}, "0 s have passed, 0 s were allowed"),
+        ({"min_gain": 0.9}, "the best next trial promises"),
+    ],
+)
+def test_a_study_stops_when_its_budget_is_used_and_says_why(
+    server: Any, connect: Any, budget: dict[str, float], reason: str
+) -> None:
+    study = server.study(budget={"trials": 30, **budget}, optimizer={"n_initial": 4})
+    found = _drive(server, connect(server), study)
+    n = found["counts"]["complete"]
+    assert n == {"wall_s": 0}.get(next(iter(budget)), n) < 12
+    assert found["reason"].startswith(reason if n else "no trial met the constraints")
+
+
+def test_a_study_stops_when_its_compute_is_used(server: Any, connect: Any) -> None:
+    study = server.study(budget={"trials": 30, "compute_s": 0.01})
+    host = connect(server)
+    host.measure(host.lease())
+    deadline = time.monotonic() + 20
+    while not _trials(server, study):
+        assert time.monotonic() < deadline
+    with server.store.begin() as work:
+        stage = work.stages.waiting("compute", work.now, 1)[0]
+        attempt = attempts.start(work, stage, "slow compute", None)
+    time.sleep(0.02)
+    with server.store.begin() as work:
+        stage = attempts.succeed(work, work.stages.attempt(attempt.id))
+        outcomes.compressed(work, stage, server._compressed(stage.order))
+    found = _drive(server, host, study)
+    assert found["counts"]["complete"] == 1
+    assert found["reason"] == "0 s of compute are used, 0 s were allowed"
+
+
+def test_a_limit_may_be_a_share_of_the_baseline(server: Any, connect: Any) -> None:
+    limits = ["latency_p50_ms <= 0.8 * baseline", "top1 >= 0.99 * baseline"]
+    study = server.study(budget={"trials": TRIALS}, constraints=limits)
+    found = _drive(server, connect(server), study)
+    trials = _trials(server, study)
+    # The baseline takes 2 ms and gets 294 of 300 right.
+    feasible = [
+        t["number"]
+        for t in trials
+        if t["metrics"]["latency_p50_ms"] <= 1.6 and t["metrics"]["top1"] >= 0.99 * 294 / 300
+    ]
+    assert [t["number"] for t in trials if t["is_feasible"]] == feasible != []
+    assert found["final"]["is_feasible"]
+    assert "Latency p50 at most 1.600 ms" in server.http.get(f"/v1/studies/{study}/report").text
+
+
+@pytest.mark.parametrize("limit", ["top1_drop <= 0.5 * baseline", "macs <= 0 * baseline"])
+def test_a_share_that_makes_no_sense_is_refused(server: Any, limit: str) -> None:
+    answer = server.http.post("/v1/studies", json=server.spec(constraints=[limit]))
+    assert answer.status_code == 422
+    assert answer.json()["problems"][0]["path"] == "constraints[0]"
+
+
+def test_a_trial_says_why_it_was_proposed(server: Any, connect: Any, at: Any) -> None:
+    study = server.study(budget={"trials": 6}, optimizer={"n_initial": 4})
+    _drive(server, connect(server), study)
+    first, last = _trials(server, study)[0], _trials(server, study)[-1]
+    assert (first["origin"], first["prediction"]) == ("initial", {})
+    assert last["origin"] == "model"
+    assert last["prediction"]["latency_ratio_low"] <= last["prediction"]["latency_ratio"]
+    assert 0 <= last["prediction"]["p_feasible"] <= 1
+    assert "fill the space before any model" in at("trial", "show", first["id"])[1]
+    said = at("trial", "show", last["id"])[1]
+    assert "Proposed by the model, which expected Latency ratio" in said
+    assert "to keep the limits" in server.http.get(f"/v1/studies/{study}/report").text

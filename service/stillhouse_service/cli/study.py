@@ -40,7 +40,7 @@ def create(
     given = {"name": name, "device": device, "seed": seed}
     spec |= {key: value for key, value in given.items() if value is not None}
     if trials is not None:
-        spec["budget"] = {"trials": trials}
+        spec["budget"] = {**spec.get("budget", {}), "trials": trials}
     console = Console(stderr=as_json, highlight=False, markup=False)
     with Client(server) as client:
         if not isinstance(spec["baseline"], str):

@@ -15,6 +15,7 @@ from rich.table import Table
 from stillhouse import Client, TrialDetail
 from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
 from stillhouse_service.report import wording
+from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.watch import outcome
 
 app = typer.Typer(no_args_is_help=True, help="Single evaluations of a study.")
@@ -81,6 +82,7 @@ def schedule_yaml(trial: TrialDetail) -> str:
 
 def _print(trial: TrialDetail, console: Console) -> None:
     console.print(f"{trial.id} of {trial.study_id}, seed {trial.seed}, {trial.origin}")
+    console.print(why_proposed(trial.origin, trial.prediction), soft_wrap=True)
     console.print(outcome(trial))
     for title, rows in (
         ("config", {k: wording.plain(v) for k, v in trial.config.items()}),

@@ -124,3 +124,13 @@ class Stages:
         """Count the attempts of a stage, whatever became of them."""
         query = select(func.count()).where(AttemptRow.stage_id == stage_id)
         return self._session.scalars(query).one()
+
+    def compute_s(self, study_id: str) -> float:
+        """Add up the seconds that a study's trials have had on compute, lost attempts included."""
+        query = (
+            select(AttemptRow.started_at, AttemptRow.finished_at)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(StageRow.study_id == study_id, StageRow.lane == "compute")
+        )
+        spans = self._session.execute(query)
+        return sum((end - start).total_seconds() for start, end in spans if end is not None)

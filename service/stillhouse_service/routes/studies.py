@@ -18,6 +18,7 @@ from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
     PageSize,
     PageToken,
+    ServerSettings,
     View,
     Work,
     problems,
@@ -29,10 +30,13 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"])
 
 
 @router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])
-def create_study(spec: schemas.StudySpec, request: Request) -> schemas.Study:
+def create_study(
+    spec: schemas.StudySpec, request: Request, settings: ServerSettings
+) -> schemas.Study:
     """Check a study and start it; every problem is named by its path."""
     store = store_of(request)
-    study_id = lives.create_study(store, spec, user_of(request))
+    computes_here = settings.compute == "embedded"
+    study_id = lives.create_study(store, spec, computes_here, user_of(request))
     with store.read() as view:
         return views.study(view, view.studies.named(study_id))
 
