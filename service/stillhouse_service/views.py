@@ -20,6 +20,7 @@ from stillhouse_service.tables import (
     EventRow,
     MeasurementRow,
     StudyRow,
+    TokenRow,
     TrialRow,
     WorkerRow,
 )
@@ -124,6 +125,11 @@ def device(row: DeviceRow, host: WorkerRow, work: UnitOfWork, ttl_s: float) -> s
         is_live=work.now - row.last_seen_at < timedelta(seconds=ttl_s),
         last_seen_at=row.last_seen_at,
     )
+
+
+def token(row: TokenRow) -> schemas.Token:
+    """Show a token."""
+    return schemas.Token.model_validate(_members(row, schemas.Token))
 
 
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:
