@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 def survey(
-    backend: Backend, path: Path, inputs: Array, reference: Array, folder: Path
+    backend: Backend, path: Path, device: str, inputs: Array, reference: Array, folder: Path
 ) -> tuple[Stage, ...]:
     """Write a network in the runtime's own forms and look at each.
 
     Args:
         backend: The runtime; its CPU runs every form in f32, so that what differs is the form's.
         path: ONNX.
+        device: Where the network will run.
         inputs: Probe batch (n, channels, height, width), normalised.
         reference: Torch's outputs, (n, classes).
         folder: Where to write.
@@ -39,7 +40,7 @@ def survey(
         JobFailed: the runtime cannot compile what it wrote itself.
     """
     stages = []
-    for form in backend.convert(path, folder):
+    for form in backend.convert(path, folder, device):
         network = backend.compile(form.path, "CPU", "f32", 1)
         stages.append(
             Stage(

@@ -40,7 +40,8 @@ def finish(server: Any, host: Any, study_id: str, ratios: list[float]) -> None:
         if answer.status_code != 200:
             continue
         lease = answer.json()
-        is_trial = lease["job"]["kind"] == "benchmark" and lease["job"]["split"] == "validation"
+        job = lease["job"]
+        is_trial = job["candidate"] != job["baseline"] and job["split"] == "validation"
         host.measure(lease, left.pop(0) if is_trial else 1.0)
 
 
