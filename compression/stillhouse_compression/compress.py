@@ -31,6 +31,7 @@ from stillhouse_compression.layers import (
     layer_table,
     weight_shapes,
 )
+from stillhouse_compression.original import DistillerScheduler, Engine
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.schedule.config import dict_config
 from stillhouse_compression.schedule.scheduler import CompressionScheduler
@@ -60,6 +61,8 @@ class CompressionTask:
         n_classes: Outputs of the network; None takes the data set's classes.
         n_threads: Threads of torch's CPU kernels; None leaves them as they are.
         device: torch's name of it, ``cpu`` or ``cuda``.
+        engine: Whose scheduler runs the schedule: ``stillhouse``, or ``distiller`` for Intel's
+            own where it is installed.
     """
 
     model_name: str
@@ -71,6 +74,7 @@ class CompressionTask:
     n_classes: int | None = None
     n_threads: int | None = None
     device: str = "cpu"
+    engine: Engine = "stillhouse"
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,7 @@ def compress(task: CompressionTask, hooks: Hooks | None = None) -> CompressedMod
 
     Raises:
         ScheduleError: The schedule cannot run on this network; every problem is named.
+        EngineError: ``distiller`` was asked for and is not here, or failed.
         SettingsError: The training settings cannot be used, or do not fit the schedule.
         CompressionError: No such network or data set, or weights of another network.
         TrainingDiverged: Loss or weights became NaN or infinite.
@@ -160,9 +165,11 @@ class _Run:
             task.seed,
             hooks,
         )
-        self.scheduler: CompressionScheduler = dict_config(
-            self.model, self.trainer.optimizer, task.schedule
-        )
+        self.scheduler: CompressionScheduler | DistillerScheduler
+        if task.engine == "distiller":
+            self.scheduler = DistillerScheduler(self.model, self.trainer.optimizer, task.schedule)
+        else:
+            self.scheduler = dict_config(self.model, self.trainer.optimizer, task.schedule)
         self.history: list[dict[str, float | int | str]] = []
         self.reports: list[ThinningReport] = []
 

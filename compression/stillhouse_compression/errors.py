@@ -4,6 +4,7 @@ CompressionError
 ├── ScheduleError      a schedule that cannot run; carries every problem at once
 ├── SettingsError      training settings that cannot be used; carries every problem at once
 ├── TrainingDiverged   weights or loss turned into NaN
+├── EngineError        Intel's Distiller is not here, or failed
 ├── ThinningError      zero filters that cannot be cut out of this network
 ├── ExportError        a network that does not become the ONNX graph it should
 └── Cancelled          somebody asked for the end; no failure
@@ -83,6 +84,12 @@ class TrainingDiverged(CompressionError):
     """Weights or loss became NaN or infinite: a mask made from them would mean nothing."""
 
     failure_class = "diverged"
+
+
+class EngineError(CompressionError):
+    """Intel's Distiller, asked for as the engine, is not here or failed."""
+
+    failure_class = "engine"
 
 
 class ThinningError(CompressionError):

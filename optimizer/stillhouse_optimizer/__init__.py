@@ -4,10 +4,11 @@ Depends on: smac, ConfigSpace, scikit-learn, scipy, numpy. Knows nothing of netw
 or HTTP: plain data in, plain data out.
 """
 
+from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
 from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
-from stillhouse_optimizer.feasibility import is_feasible
+from stillhouse_optimizer.feasibility import is_certain, is_feasible
 from stillhouse_optimizer.importance import Importance, importance, importances
-from stillhouse_optimizer.incumbent import Incumbent, PairedCounts, incumbent
+from stillhouse_optimizer.incumbent import Incumbent, incumbent
 from stillhouse_optimizer.inputs import per_config
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import (
@@ -38,9 +39,11 @@ __all__ = [
     "importance",
     "importances",
     "incumbent",
+    "is_certain",
     "is_feasible",
     "is_maximised",
     "per_config",
     "propose",
+    "share_lower_bound",
     "stop_reason",
 ]

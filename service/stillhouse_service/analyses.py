@@ -14,7 +14,7 @@ from stillhouse_optimizer.importance import importances
 from stillhouse_optimizer.spec import Problem
 from stillhouse_service import report, views
 from stillhouse_service.checks import search_problem
-from stillhouse_service.steps import observed
+from stillhouse_service.incumbents import observed
 from stillhouse_service.store import Store
 
 _N_KEPT = 32

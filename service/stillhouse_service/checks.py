@@ -11,6 +11,7 @@ from typing import Any
 
 from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import Problem as Found
+from stillhouse_compression.original import missing_distiller
 from stillhouse_compression.template import Template, check_against_model, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import ProblemError
@@ -27,7 +28,10 @@ DEVICE_KINDS = frozenset({"CPU", "GPU", "NPU", "MYRIAD", "HDDL", "GNA"})
 
 
 def check_study(
-    spec: StudySpec, baseline: BaselineRow | None, known_devices: Set[str]
+    spec: StudySpec,
+    baseline: BaselineRow | None,
+    known_devices: Set[str],
+    computes_here: bool = True,
 ) -> dict[str, Any]:
     """Find everything that is wrong with a study.
 
@@ -35,6 +39,7 @@ def check_study(
         spec: The study as sent.
         baseline: The baseline it names, if there is one.
         known_devices: Kinds and ids of devices offered so far.
+        computes_here: Whether trials are compressed by this installation.
 
     Returns:
         The search space as JSON: `parameters`, `forbidden`.
@@ -59,6 +64,8 @@ def check_study(
             message = f"no metric {objective!r}; there are {', '.join(METRICS)}"
             problems.append(Problem(f"objectives[{i}]", message))
     problems += _constraint_problems(spec, usable)
+    if spec.engine == "distiller" and computes_here and (missing := missing_distiller()):
+        problems.append(Problem("engine", missing))
     template, template_problems = _template_of(spec, usable)
     problems += template_problems
     search: dict[str, Any] = {}
@@ -82,7 +89,7 @@ def search_problem(spec: Mapping[str, Any], search: Mapping[str, Any]) -> dict[s
         "constraints": spec["constraints"],
         "surrogate": spec["surrogate"],
     }
-    n_initial = spec["engine"]["n_initial"]
+    n_initial = spec["optimizer"]["n_initial"]
     return problem | ({} if n_initial is None else {"n_initial": n_initial})
 
 
@@ -130,7 +137,8 @@ def _template_of(
     if baseline is None:
         return template, []
     n_classes = datasets.dataset_info(baseline.dataset).n_classes
-    found = check_against_model(template, models.build(baseline.model, n_classes))
+    model = models.build(baseline.model, n_classes)
+    found = check_against_model(template, model, engine=spec.engine)
     return template, [_located(one) for one in found]
 
 

@@ -5,31 +5,81 @@ Depends on: sqlalchemy, alembic. A non-empty database is never migrated unasked.
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError
 
-from stillhouse_service.errors import SchemaMismatch
+from stillhouse_service.errors import DatabaseUnusable, SchemaMismatch
 
 BUSY_TIMEOUT_S = 15.0
 WRITES = "stillhouse_writes"  # execution option: the transaction will write
+_WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
 
 
 def open_engine(url: str) -> Engine:
-    """Open a database.
+    """Open a database: one writer at a time, readers that never wait, on either kind.
 
-    SQLite gets WAL, a busy timeout, foreign keys, and transactions that take the write lock when
-    they begin: one that reads first and writes later would fail as soon as another wrote between.
+    A transaction that writes takes the write lock when it begins: one that reads first and writes
+    later would fail (SQLite) or overwrite (Postgres) as soon as another wrote between. Who waits
+    for the lock in vain gets an `OperationalError` after `BUSY_TIMEOUT_S`.
+
+    Args:
+        url: `sqlite:///file.db`, or `postgresql://user:password@host/name`.
+
+    Raises:
+        DatabaseUnusable: The URL is none, of another kind of database, or its driver is missing.
     """
-    if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=10, max_overflow=40, pool_pre_ping=True)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise DatabaseUnusable(
+            f"not a database URL: {url!r}; wanted sqlite:///file.db or postgresql://host/name"
+        ) from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _open_sqlite(parsed)
+        case "postgresql" | "postgres":
+            return _open_postgres(parsed.set(drivername="postgresql+psycopg"))
+        case other:
+            raise DatabaseUnusable(f"{other} is not supported; wanted sqlite or postgresql")
+
+
+def _to_json(value: object) -> str:
+    """Write JSON as both databases store it: a number that is none (NaN, infinite) becomes null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_finite(one) for one in value]
+    return value
+
+
+def _open_sqlite(url: URL) -> Engine:
+    """SQLite gets WAL, a busy timeout and foreign keys."""
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=10, max_overflow=40
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        pool_size=10,
+        max_overflow=40,
+        json_serializer=_to_json,
     )
 
     @event.listens_for(engine, "connect")
@@ -42,6 +92,36 @@ def open_engine(url: str) -> Engine:
     def on_begin(connection: Connection) -> None:
         is_writing = connection.get_execution_options().get(WRITES, True)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+    return engine
+
+
+def _open_postgres(url: URL) -> Engine:
+    """Postgres gets one writer at a time, as SQLite has, and readers that see one moment."""
+    try:
+        engine = create_engine(
+            url,
+            pool_size=10,
+            max_overflow=40,
+            pool_pre_ping=True,
+            json_serializer=_to_json,
+            connect_args={
+                "application_name": "stillhouse",
+                "connect_timeout": int(BUSY_TIMEOUT_S),
+                "options": f"-c lock_timeout={BUSY_TIMEOUT_S:g}s -c timezone=UTC",
+            },
+        )
+    except ModuleNotFoundError as error:
+        raise DatabaseUnusable(
+            f"Postgres needs a driver ({error}): pip install 'stillhouse[postgres]'"
+        ) from error
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        if connection.get_execution_options().get(WRITES, True):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     return engine
 
@@ -82,6 +162,46 @@ def downgrade(engine: Engine, revision: str) -> None:
         command.downgrade(config, revision)
 
 
+@dataclass(frozen=True)
+class Schema:
+    """What a database holds, beside what this version of Stillhouse wants.
+
+    Attributes:
+        found: Its schema's revision; none where it has none.
+        wanted: This version's.
+        is_empty: Whether it holds no table at all.
+        is_older: Whether this version's migrations lead from `found` to `wanted`.
+        foreign: A few tables of whoever else uses it.
+    """
+
+    found: str | None
+    wanted: str
+    is_empty: bool
+    is_older: bool
+    foreign: tuple[str, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it can be served as it is."""
+        return self.found == self.wanted
+
+
+def schema_of(engine: Engine) -> Schema:
+    """Look what a database holds; changes nothing."""
+    wanted = head_revision()
+    with engine.connect() as connection:
+        tables = inspect(connection).get_table_names()
+        found = MigrationContext.configure(connection).get_current_revision()
+    known = [one.revision for one in ScriptDirectory.from_config(_migrations()).walk_revisions()]
+    return Schema(
+        found=found,
+        wanted=wanted,
+        is_empty=not tables,
+        is_older=found in known and found != wanted,
+        foreign=tuple(sorted(tables)[:3]) if found is None else (),
+    )
+
+
 def prepare(engine: Engine) -> str:
     """Make an empty database ours, or make sure that a full one is.
 
@@ -91,21 +211,48 @@ def prepare(engine: Engine) -> str:
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
     """
-    head = head_revision()
-    with engine.connect() as connection:
-        tables = inspect(connection).get_table_names()
-        found = MigrationContext.configure(connection).get_current_revision()
-    where = engine.url.render_as_string(hide_password=True)
-    if not tables:
+    schema = schema_of(engine)
+    if schema.is_empty:
         upgrade(engine)
-    elif found is None:
+    elif schema.is_older:
         raise SchemaMismatch(
-            f"{where} holds tables that are not Stillhouse's "
-            f"({', '.join(sorted(tables)[:3])}, ...): name an empty database"
+            f"{_place(engine)} has schema revision {schema.found}, this version of Stillhouse "
+            f"needs {schema.wanted}; nothing was changed: make a copy, then migrate it with "
+            "`stillhouse db upgrade`"
         )
-    elif found != head:
-        raise SchemaMismatch(
-            f"{where} has schema revision {found}, this version of Stillhouse needs {head}; "
-            "nothing was changed: use the version that wrote it, or name an empty database"
+    elif not schema.is_current:
+        raise _foreign(engine, schema)
+    return schema.wanted
+
+
+def bring_up(engine: Engine) -> Schema:
+    """Migrate a database of ours to this version's schema, as its operator asked.
+
+    Returns:
+        What it held before.
+
+    Raises:
+        SchemaMismatch: It is not ours, or of a newer version.
+    """
+    schema = schema_of(engine)
+    if not (schema.is_empty or schema.is_older or schema.is_current):
+        raise _foreign(engine, schema)
+    upgrade(engine)
+    return schema
+
+
+def _place(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _foreign(engine: Engine, schema: Schema) -> SchemaMismatch:
+    if schema.found is None:
+        return SchemaMismatch(
+            f"{_place(engine)} holds tables that are not Stillhouse's "
+            f"({', '.join(schema.foreign)}, ...): name an empty database"
         )
-    return head
+    return SchemaMismatch(
+        f"{_place(engine)} has schema revision {schema.found}, which this version of Stillhouse "
+        f"(schema {schema.wanted}) does not know; nothing was changed: use the version that wrote "
+        "it, or name an empty database"
+    )

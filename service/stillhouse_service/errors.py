@@ -4,7 +4,7 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
 
     ServiceError ── NotFound 404, Conflict 409, LeaseLost 409, IllegalTransition 409,
                     SpecRejected 422, UpgradeRequired 426,
-                    SchemaMismatch, ArtifactCorrupt, ComputeUnavailable 500
+                    SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
 """
 
 from __future__ import annotations
@@ -89,6 +89,12 @@ class SchemaMismatch(ServiceError):
     """The database was written by another version of Stillhouse."""
 
     slug, title = "schema-mismatch", "Database of another version"
+
+
+class DatabaseUnusable(ServiceError):
+    """The database URL cannot be opened: wrong kind, or no driver for it."""
+
+    slug, title = "database-unusable", "Database unusable"
 
 
 class ArtifactCorrupt(ServiceError):

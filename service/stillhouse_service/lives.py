@@ -55,8 +55,13 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
     return row
 
 
-def create_study(store: Store, spec: StudySpec) -> str:
+def create_study(store: Store, spec: StudySpec, computes_here: bool = True) -> str:
     """Check a study and start it with the check of its baseline on its device.
+
+    Args:
+        store: Where it will stand.
+        spec: The study as sent.
+        computes_here: Whether trials are compressed by this installation.
 
     Returns:
         The study's id.
@@ -67,7 +72,7 @@ def create_study(store: Store, spec: StudySpec) -> str:
     with store.read() as view:
         baseline = view.baselines.find(spec.baseline)
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
-    search = check_study(spec, baseline, known)
+    search = check_study(spec, baseline, known, computes_here)
     with store.begin() as work:
         return begin_study(work, spec, search).id
 

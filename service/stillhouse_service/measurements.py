@@ -1,12 +1,15 @@
 """A device's raw report as metrics of docs/api.md.
 
-Depends on: the standard library. The host counts and times; accuracy and drop are worked out here.
+Depends on: stillhouse_optimizer.bounds. The host counts and times; accuracy, drop and their bounds
+are worked out here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
@@ -17,13 +20,14 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         Times in ms, fractions in [0, 1]; `top1_drop` is the baseline's top1 on the same images
-        minus the candidate's, below 0 when the candidate is better; `aa_ratio`, the baseline
+        minus the candidate's, below 0 when the candidate is better; `top1_low`, `top5_low` and
+        `top1_drop_high` bound the truth behind them, one-sided, 90 %; `aa_ratio`, the baseline
         against itself, tells how quiet the host was.
     """
     timing = result["candidate"]
     candidate, baseline = result["accuracy"]["candidate"], result["accuracy"]["baseline"]
-    top1 = candidate["top1_correct"] / candidate["n_images"]
-    return {
+    n_images = candidate["n_images"]
+    metrics = {
         "latency_p50_ms": timing["p50_ms"],
         "latency_p95_ms": timing["p95_ms"],
         "throughput_per_s": timing["throughput_per_s"],
@@ -31,10 +35,20 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         "latency_ratio_low": result["latency_ratio_low"],
         "latency_ratio_high": result["latency_ratio_high"],
         "aa_ratio": result["aa_ratio"],
-        "top1": top1,
-        "top5": candidate["top5_correct"] / candidate["n_images"],
-        "top1_drop": baseline["top1_correct"] / baseline["n_images"] - top1,
+        "top1": candidate["top1_correct"] / n_images,
+        "top1_low": share_lower_bound(candidate["top1_correct"], n_images),
+        "top5": candidate["top5_correct"] / n_images,
+        "top5_low": share_lower_bound(candidate["top5_correct"], n_images),
+        # Of the same images, so one division: 6 of 300 lost are 0.02, not 0.0200000000000000018.
+        "top1_drop": (baseline["top1_correct"] - candidate["top1_correct"]) / n_images,
     }
+    n_lost = result["accuracy"]["n_disagree_baseline_only"]
+    n_won = result["accuracy"]["n_disagree_candidate_only"]
+    # Counts that contradict one another bound nothing: the trial is then never certain.
+    is_paired = n_lost - n_won == baseline["top1_correct"] - candidate["top1_correct"]
+    if is_paired and n_lost + n_won <= n_images:
+        metrics["top1_drop_high"] = PairedCounts(n_images, n_lost, n_won).upper_bound()
+    return metrics
 
 
 def of_baseline(result: Mapping[str, Any]) -> dict[str, float]:

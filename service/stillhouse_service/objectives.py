@@ -1,6 +1,6 @@
-"""Which metrics a study may name, and which of two values is the better.
+"""Which metrics a study may name, and within which limits it wants them.
 
-Depends on: stillhouse_optimizer, which knows each metric's sense and judges feasibility.
+Depends on: stillhouse_optimizer.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillhouse_optimizer.spec import Constraint, is_maximised
+from stillhouse_optimizer.spec import Constraint
 
 # Fractions 0..1; the unit is in the name.
 METRICS = (
@@ -35,8 +35,3 @@ RANGES: Mapping[str, tuple[float, float]] = {
 def constraints_of(spec: Mapping[str, Any]) -> Sequence[Constraint]:
     """Read the constraints of a stored study spec."""
     return [Constraint.parse(text) for text in spec["constraints"]]
-
-
-def is_better(metric: str, value: float, other: float) -> bool:
-    """Tell whether `value` of `metric` is strictly better than `other`."""
-    return value > other if is_maximised(metric) else value < other

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse_optimizer.feasibility import is_feasible
-from stillhouse_service import measurements, survival
+from stillhouse_service import incumbents, measurements, survival
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.ids import new_id
-from stillhouse_service.objectives import constraints_of, is_better
+from stillhouse_service.objectives import constraints_of
 from stillhouse_service.states import BaselineState, StageState, StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
@@ -119,6 +119,11 @@ def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
             study.reason = f"dry run: {failure.reason}"
             after = StudyState.REJECTED if policy.is_study_rejected else StudyState.FAILED
             work.move(study, after, who=SERVER, reason=study.reason)
+        case incumbents.CONFIRM:
+            study = work.studies.named(_known(stage.study_id))
+            trial = work.trials.named(_known(stage.trial_id))
+            reason = f"trial {trial.number} could not be measured again: {failure.reason}"
+            work.note(study, SERVER, kind="incumbent", reason=reason)
         case "final":
             study = work.studies.named(_known(stage.study_id))
             study.reason = f"the measurement on the test split failed: {failure.reason}"
@@ -178,8 +183,10 @@ def measured(
             _checked(work, study, result)
         case "benchmark":
             _benchmarked(work, study, _known(stage.trial_id), device_metrics)
+        case incumbents.CONFIRM:
+            _confirmed(work, study, _known(stage.trial_id), device_metrics)
         case "final":
-            _finalised(work, study, _known(stage.trial_id), result, device_metrics)
+            _finalised(work, study, stage, result, device_metrics)
 
 
 def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> None:
@@ -211,27 +218,28 @@ def _benchmarked(
 ) -> None:
     """A trial is complete: judge it, and compare it with the incumbent."""
     trial = work.trials.named(trial_id)
-    metrics: dict[str, Any] = {**(trial.metrics or {}), **device_metrics}
-    trial.metrics = metrics
-    trial.is_feasible, trial.violations = is_feasible(metrics, constraints_of(study.spec))
+    trial.metrics = {**(trial.metrics or {}), **device_metrics}
+    incumbents.judge(study, trial)
     trial.progress = {}
     work.move(trial, TrialState.COMPLETE, who=SERVER)
-    if not trial.is_feasible:
-        return
+    incumbents.compare(work, study, trial, SERVER)
+
+
+def _confirmed(
+    work: UnitOfWork, study: StudyRow, trial_id: str, device_metrics: Mapping[str, float]
+) -> None:
+    """The incumbent was measured again: its luckier figures give way to the new ones."""
+    trial = work.trials.named(trial_id)
     objective = study.spec["objectives"][0]
-    incumbent = work.trials.find(study.incumbent_id) if study.incumbent_id else None
-    before = (incumbent.metrics or {}).get(objective) if incumbent else None
-    if before is None or is_better(objective, metrics[objective], before):
-        study.incumbent_id = trial.id
-        reason = f"{objective} {metrics[objective]:g}"
-        work.note(
-            study,
-            SERVER,
-            kind="incumbent",
-            before=incumbent.id if incumbent else None,
-            after=trial.id,
-            reason=reason,
-        )
+    before: dict[str, Any] = trial.metrics or {}
+    n = int(before.get(incumbents.N_MEASUREMENTS, 1)) + 1
+    trial.metrics = {**before, **device_metrics, incumbents.N_MEASUREMENTS: n}
+    incumbents.judge(study, trial)
+    reason = (
+        f"trial {trial.number} measured again: {objective} {trial.metrics[objective]:g} "
+        f"after {before[objective]:g}"
+    )
+    work.note(study, SERVER, kind="incumbent", before=trial.id, after=trial.id, reason=reason)
 
 
 def _is_another(
@@ -240,6 +248,7 @@ def _is_another(
     """Fail a trial whose network on the device is not the one that was compressed."""
     trial = work.trials.named(trial_id)
     stages = [*trial.details.get("survival", ()), *result.get("survival", ())]
+    stages = list({stage["name"]: stage for stage in stages}.values())  # measured again: anew
     trial.details = {**trial.details, "survival": stages}
     loss = survival.first_loss(stages, study.baseline_measurement or {})
     if loss is None:
@@ -255,26 +264,33 @@ def _is_another(
 def _finalised(
     work: UnitOfWork,
     study: StudyRow,
-    trial_id: str,
+    stage: StageRow,
     result: Mapping[str, Any],
     device_metrics: Mapping[str, float],
 ) -> None:
-    """The incumbent has been measured on the test split: the study is over."""
-    trial = work.trials.named(trial_id)
+    """The incumbent has been measured on the test split, which has the last word."""
+    trial = work.trials.named(_known(stage.trial_id))
+    metrics = {**(trial.metrics or {}), **device_metrics}
+    holds, violations = is_feasible(metrics, constraints_of(study.spec))
     baseline = measurements.of_baseline(result)
     study.final = {
         "split": "test",
         "trial_id": trial.id,
         "number": trial.number,
         **device_metrics,
+        "is_feasible": holds,
+        "violations": violations,
         "n_images": result["accuracy"]["candidate"]["n_images"],
         "baseline_top1": baseline["validation_top1"],
         "baseline_top5": baseline["validation_top5"],
         "baseline_p50_ms": baseline["p50_ms"],
         "baseline_p95_ms": baseline["p95_ms"],
     }
-    study.reason = None
-    work.move(study, StudyState.FINISHED, who=SERVER)
+    study.reason = stage.order.get("reason")
+    if not holds:
+        broken = ", ".join(violations)
+        study.reason = f"trial {trial.number} breaks the limit of {broken} on the test split"
+    work.move(study, StudyState.FINISHED, who=SERVER, reason=study.reason)
 
 
 def register(work: UnitOfWork, stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
 from stillhouse_benchmark.errors import ProtocolError
@@ -72,8 +72,11 @@ def install_handlers(app: FastAPI) -> None:
             request, 422, "invalid-request", "Invalid request", str(refused), refused.extensions
         )
 
-    @app.exception_handler(OperationalError)
-    def on_busy_database(request: Request, error: OperationalError) -> JSONResponse:
+    @app.exception_handler(DBAPIError)
+    def on_database_error(request: Request, error: DBAPIError) -> JSONResponse:
+        is_passing = isinstance(error, OperationalError | InterfaceError)
+        if not (is_passing or error.connection_invalidated):
+            return on_crash(request, error)
         _log.error("%s %s: %s", request.method, request.url.path, error.orig)
         detail = "the database cannot be used at the moment; try again"
         answer = _problem(request, 503, "database-unavailable", "Database unavailable", detail, {})

@@ -138,7 +138,7 @@ class Budget(_In):
     trials: int = Field(ge=1, le=100_000)
 
 
-class EngineIn(_In):
+class OptimizerIn(_In):
     """Settings of the optimizer; what is left out is the optimizer's own choice."""
 
     n_initial: int | None = Field(default=None, ge=1, description="trials before the model is used")
@@ -196,7 +196,12 @@ class StudySpec(_In):
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
-    engine: EngineIn = EngineIn()
+    optimizer: OptimizerIn = OptimizerIn()
+    engine: Literal["stillhouse", "distiller"] = Field(
+        default="stillhouse",
+        description="whose scheduler runs the schedules: ours, or Intel's own Distiller where "
+        "it is installed",
+    )
     timing: TimingIn = TimingIn()
 
 
@@ -207,6 +212,10 @@ class Incumbent(_Out):
 
     trial_id: str
     number: int
+    is_certain: bool = Field(
+        description="whether the limits hold at the unfavourable ends of its intervals too"
+    )
+    is_confirmed: bool = Field(description="whether its latency was measured again")
 
 
 class Study(_Out):
@@ -215,7 +224,7 @@ class Study(_Out):
     id: str
     name: str
     state: StudyState
-    reason: str | None = Field(description="why it ended so, or why it does not move")
+    reason: str | None = Field(description="why it ended, or why it does not move")
     spec: StudySpec
     parameters: list[dict[str, Any]]
     counts: dict[str, int] = Field(description="trials by state, and `feasible`")
@@ -302,7 +311,7 @@ class Measurement(_Out):
     """One device job's result; measuring again adds one, it changes none."""
 
     id: int
-    purpose: str = Field(description="`check`, `trial` or `final`")
+    purpose: str = Field(description="`check`, `trial`, `confirm` or `final`")
     split: str
     device_id: str
     at: datetime

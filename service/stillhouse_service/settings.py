@@ -19,7 +19,7 @@ class Settings:
     """How a server runs.
 
     Attributes:
-        database_url: SQLAlchemy URL; SQLite file or Postgres.
+        database_url: `sqlite:///file.db` or `postgresql://user:password@host/name`.
         artifact_dir: Folder of the artifact store; shared with every compute worker.
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any
 
 from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
@@ -18,11 +18,13 @@ from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem, Proposal
-from stillhouse_service import outcomes
+from stillhouse_service import incumbents, outcomes
+from stillhouse_service.built_network import built_network
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.checks import search_problem
 from stillhouse_service.failures import Failure
 from stillhouse_service.ids import new_id, trial_seed
+from stillhouse_service.incumbents import observed
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StageState, StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
@@ -39,15 +41,19 @@ class _Standing:
 
     state: StudyState
     spec: Mapping[str, Any]
+    network: tuple[str, str]  # model and data set
     search: Mapping[str, Any]
     n_trials: int
     n_open: int
+    is_ending: bool  # its incumbent is being measured again, or on the test split
     history: Sequence[Observation]
     pending: Sequence[Mapping[str, Any]]
 
     @property
     def n_wanted(self) -> int:
         """How many trials may be started now."""
+        if self.is_ending:
+            return 0
         n_left = int(self.spec["budget"]["trials"]) - self.n_trials
         return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
 
@@ -73,11 +79,11 @@ class Steps:
         if standing.n_wanted:
             try:
                 self._propose(study_id, standing)
-            except SpaceExhausted:
+            except SpaceExhausted as end:
                 if standing.n_open == 0:
-                    self._finish(study_id)
+                    self._finish(study_id, f"all {end.n_configs} configs of the space were tried")
         elif standing.n_open == 0:
-            self._finish(study_id)
+            self._finish(study_id, f"all {standing.spec['budget']['trials']} trials are finished")
 
     def _read(self, study_id: str) -> _Standing:
         with self._store.read() as view:
@@ -85,30 +91,36 @@ class Steps:
             running = view.trials.open_of(study_id)
             n_trials = view.trials.n_of(study_id)
             n_left = int(study.spec["budget"]["trials"]) - n_trials
-            is_asking = study.state == StudyState.RUNNING and n_left > 0
+            is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
+            is_asking = study.state == StudyState.RUNNING and n_left > 0 and not is_ending
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
             told = view.trials.told_of(study_id) if is_asking else []
+            baseline = view.baselines.named(study.baseline_id)
             return _Standing(
                 state=study.state,
                 spec=study.spec,
+                network=(baseline.model, baseline.dataset),
                 search=study.problem,
                 n_trials=n_trials,
                 n_open=len(running),
+                is_ending=is_ending,
                 history=[observed(trial) for trial in told],
                 pending=[trial.config for trial in running],
             )
 
     def _propose(self, study_id: str, standing: _Standing) -> None:
         """Ask the optimizer, outside of any transaction, and start what it proposes."""
+        texts = standing.spec["template"], standing.spec["training"]
         proposals = propose(
             Problem.from_mapping(search_problem(standing.spec, standing.search)),
             standing.history,
             standing.pending,
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
+            cheap_features=built_network(*texts, *standing.network),
         )
-        template = _template(standing.spec["template"], standing.spec["training"])
+        template = _template(*texts)
         with self._store.begin() as work:
             study = work.studies.named(study_id)
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
@@ -140,22 +152,39 @@ class Steps:
                 work.move(study, StudyState.PAUSED, DRIVER, reason)
         return True
 
-    def _finish(self, study_id: str) -> None:
-        """End a study whose trials are all told: its incumbent is measured on the test split."""
+    def _finish(self, study_id: str, reason: str) -> None:
+        """End a study whose trials are all told, one step at a time.
+
+        Its incumbent's latency is measured again, which may bring another one up; the last one is
+        measured on the test split.
+        """
         with self._store.read() as view:
-            if view.stages.of_study(study_id, "final"):
-                return  # under way; its result ends the study
+            if view.stages.open_of_study(study_id):
+                return  # under way; its result leads on
         with self._store.begin() as work:
             study = work.studies.named(study_id)
             if study.state != StudyState.RUNNING:
                 return
-            if study.incumbent_id is None:
+            trial = incumbents.to_confirm(work, study, DRIVER)
+            earlier = work.stages.of_study(study_id, incumbents.CONFIRM)
+            order = {
+                "settings": study.spec["timing"],
+                # Why the trials ended was known when the first of these stages was made.
+                "reason": earlier[0].order["reason"] if earlier else reason,
+            }
+            device = study.spec["device"]
+            if trial is not None:
+                order = {"split": "validation", **order}
+                outcomes.new_stage(
+                    work, incumbents.CONFIRM, order=order, trial=trial, device=device
+                )
+            elif study.incumbent_id is None:
                 study.reason = "no trial met the constraints"
                 work.move(study, StudyState.FINISHED, DRIVER, study.reason)
-                return
-            trial = work.trials.named(study.incumbent_id)
-            order = {"split": "test", "settings": study.spec["timing"]}
-            outcomes.new_stage(work, "final", order=order, trial=trial, device=study.spec["device"])
+            else:
+                trial = work.trials.named(study.incumbent_id)
+                order = {"split": "test", **order}
+                outcomes.new_stage(work, "final", order=order, trial=trial, device=device)
 
     def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> None:
         """Keep the study's reason true to whether its waiting stages can be done at all."""
@@ -196,13 +225,6 @@ def _host_of(device: str) -> str:
     if device.startswith(COMPILES):
         return "CPU` with OpenVINO 2021.4.2 (docs/devices.md), or with `--device MYRIAD"
     return device
-
-
-def observed(trial: TrialRow) -> Observation:
-    """Show a told trial to the optimizer."""
-    status = cast(Literal["complete", "failed", "unsupported"], trial.state.value)
-    metrics = trial.metrics if trial.state == TrialState.COMPLETE else None
-    return Observation(config=trial.config, metrics=metrics, status=status)
 
 
 @lru_cache(maxsize=64)
@@ -255,5 +277,6 @@ def _start_trial(
         "schedule": rendered.schedule,
         "training": rendered.training,
         "seed": trial.seed,
+        "engine": study.spec["engine"],
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)

@@ -26,6 +26,7 @@ _KEYS = (
     "parallel",
     "seed",
     "surrogate",
+    "optimizer",
     "engine",
     "timing",
 )

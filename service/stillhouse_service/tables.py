@@ -149,7 +149,7 @@ class StageRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(
         String(16)
-    )  # train, dry-run, compile, check, compress, benchmark, final
+    )  # train, dry-run, compile, check, compress, benchmark, confirm, final
     lane: Mapped[str] = mapped_column(String(16))  # compute, device
     state: Mapped[StageState]
     baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)
@@ -215,7 +215,7 @@ class MeasurementRow(Base):
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
     trial_id: Mapped[str | None] = mapped_column(ForeignKey("trial.id"), index=True)
     device_id: Mapped[str] = mapped_column(String(32))
-    purpose: Mapped[str] = mapped_column(String(16))  # check, trial, final
+    purpose: Mapped[str] = mapped_column(String(16))  # check, trial, confirm, final
     split: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime]
     metrics: Mapped[dict[str, Any]]

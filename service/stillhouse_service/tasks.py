@@ -169,6 +169,7 @@ def _compress(
             training=order["training"],
             seed=int(order["seed"]),
             n_threads=n_threads,
+            engine=order.get("engine", "stillhouse"),
         ),
         hooks,
     )

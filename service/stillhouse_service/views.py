@@ -1,6 +1,6 @@
 """Rows as the API shows them.
 
-Depends on: the store, schemas. Reads, never writes.
+Depends on: the store, schemas, incumbents. Reads, never writes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stillhouse_service import schemas
+from stillhouse_service import incumbents, schemas
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
@@ -40,7 +40,13 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         None
         if best is None
         else schemas.Incumbent.model_validate(
-            {"trial_id": best.id, "number": best.number, **(best.metrics or {})}
+            {
+                "trial_id": best.id,
+                "number": best.number,
+                "is_certain": incumbents.holds_for_certain(row, best),
+                "is_confirmed": incumbents.is_confirmed(best),
+                **(best.metrics or {}),
+            }
         )
     )
     return schemas.Study(

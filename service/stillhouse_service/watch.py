@@ -20,6 +20,7 @@ from stillhouse_service.report import wording
 _N_SHOWN = 6
 _PATIENCE_S = 30.0
 _PAUSED = "paused"
+_NONE_YET = "best feasible: none yet"
 
 
 def watch_study(
@@ -91,8 +92,15 @@ def summary(study: Study, trials: Sequence[Trial]) -> str:
 def best(study: Study) -> str:
     """Tell the best feasible trial so far, in one line."""
     if study.incumbent is None:
-        return "best feasible: none yet"
-    return f"best feasible: trial {study.incumbent['number']}, {_figures(study.incumbent)}"
+        return _NONE_YET
+    text = f"best feasible: trial {study.incumbent['number']}, {_figures(study.incumbent)}"
+    if study.incumbent.get("is_confirmed"):
+        text += ", measured again"
+    return (
+        text
+        if study.incumbent.get("is_certain", True)
+        else f"{text}; not certain to keep the limits"
+    )
 
 
 def doing(trial: Trial) -> str:
@@ -127,7 +135,7 @@ class Lines:
         self._print = print_line
         self._state = ""
         self._ended: set[str] = set()
-        self._incumbent: str | None = None
+        self._incumbent = _NONE_YET
 
     def tell(self, study: Study, trials: Sequence[Trial]) -> None:
         """Print what is new since the last call."""
@@ -142,10 +150,10 @@ class Lines:
             self._print(outcome(trial))
         if news:
             self._print(summary(study, trials))
-        incumbent = study.incumbent["trial_id"] if study.incumbent else None
+        incumbent = best(study)
         if incumbent != self._incumbent:
             self._incumbent = incumbent
-            self._print(best(study))
+            self._print(incumbent)
 
 
 def _follow(
@@ -180,7 +188,9 @@ def _now(study: Study, trials: Sequence[Trial]) -> list[str]:
     if study.state == "checking":
         return ["checking the baseline on the device" + _why(study)]
     if len(trials) == int(study.spec["budget"]["trials"]):
-        return ["measuring the best feasible trial on the test split" + _why(study)]
+        is_confirmed = study.incumbent is None or study.incumbent.get("is_confirmed")
+        how = "on the test split" if is_confirmed else "again"
+        return [f"measuring the best feasible trial {how}" + _why(study)]
     return ["choosing the next trial" + _why(study)]
 
 

@@ -7,6 +7,16 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from stillhouse_compression.original import missing_distiller
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that the contract with Intel's own engine was not held here."""
+    missing = missing_distiller()
+    if missing is not None:
+        terminalreporter.section("NOT RUN: the contract with engine: distiller", yellow=True)
+        terminalreporter.line(missing)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:

@@ -19,11 +19,13 @@ from stillhouse_compression.compress import CompressedModel, CompressionTask, co
 from stillhouse_compression.errors import (
     Cancelled,
     CompressionError,
+    EngineError,
     ScheduleError,
     SettingsError,
     TrainingDiverged,
 )
 from stillhouse_compression.hooks import Hooks
+from stillhouse_compression.original import missing_distiller
 from stillhouse_compression.training import Recipe
 from stillhouse_compression.weights import load_weights
 
@@ -221,6 +223,10 @@ def test_every_fault_is_told_before_anything_is_trained(task: CompressionTask) -
         compress(replace(task, weights=b"nothing"), hooks)
     with pytest.raises(CompressionError, match="10 classes, the network only 4 outputs"):
         compress(replace(task, n_classes=4), hooks)
+    if missing_distiller() is not None:
+        with pytest.raises(EngineError, match="not installed here") as caught:
+            compress(replace(task, engine="distiller"), hooks)
+        assert caught.value.failure_class == "engine"
     assert steps == []
 
 

@@ -115,6 +115,32 @@ policies:
             ["'*'"],
         ),
         (
+            """
+lr_schedulers:
+  r: {class: OneCycleLR, max_lr: 0.1, epochs: 3, steps_per_epoch: 1}
+policies:
+  - lr_scheduler: {instance_name: r}
+    starting_epoch: 0
+    ending_epoch: 3
+    frequency: 1
+  - lr_scheduler: {instance_name: r}
+    epochs: [3]
+""",
+            "policies[1]",
+            ["ends after 3 steps", "epoch 4"],
+        ),
+        (
+            """
+lr_schedulers:
+  r: {class: PolynomialLR, T_max: 3, power: 1.5}
+policies:
+  - lr_scheduler: {instance_name: r}
+    epochs: [0, 3]
+""",
+            "policies[0]",
+            ["no real value after epoch 3", "end the window at T_max"],
+        ),
+        (
             _pruner(AGP.replace("W", "conv1.weight")),
             "policies[0]",
             ["starting_epoch, ending_epoch and frequency, not epochs"],
@@ -329,6 +355,41 @@ def test_without_strict_unknown_names_and_args_only_warn() -> None:
     assert len(scheduler.warnings) == 2
     scheduler.on_epoch_begin(0)
     assert scheduler.masks["weight"] is not None
+
+
+def test_what_names_no_parameter_may_say_anything_without_strict() -> None:
+    # As an example schedule of the original has it, for a layer of another network.
+    lasso = {
+        "class": "GroupLassoRegularizer",
+        "reg_regims": {
+            "conv9.weight": [0.005, "Filters", 0.0008, ["layer3.1.conv3.weight"]],
+            "weight": [0.1, "Rows"],
+        },
+    }
+    policy = {"regularizer": {"instance_name": "r"}, "epochs": [0]}
+    schedule = {"regularizers": {"r": lasso}, "policies": [policy]}
+    found = check_schedule(schedule, nn.Linear(2, 2))
+    assert [problem.path for problem in found] == ["regularizers.r.reg_regims.conv9.weight"] * 2
+    scheduler = dict_config(nn.Linear(2, 2), None, schedule, strict=False)
+    (warning,) = scheduler.warnings
+    assert "no parameter 'conv9.weight'" in warning
+
+
+def test_a_lone_name_stands_for_a_list_of_one() -> None:
+    pruner = {
+        "class": "AutomatedGradualPruner",
+        "initial_sparsity": 0.05,
+        "final_sparsity": 0.7,
+        "weights": "module.fc.weight",
+    }
+    window = {"starting_epoch": 0, "ending_epoch": 4, "frequency": 1}
+    policy = {"pruner": {"instance_name": "p"}, **window}
+    schedule = {"pruners": {"p": pruner}, "policies": [policy]}
+    assert check_schedule(schedule, SHAPES) == []
+    pruner["weights"] = "module.fc.wieght"
+    (problem,) = check_schedule(schedule, SHAPES)
+    assert problem.path == "pruners.p.weights"
+    assert "did you mean 'fc.weight'?" in problem.message
 
 
 def test_the_schedules_mapping_is_not_changed() -> None:

@@ -23,7 +23,6 @@ from stillhouse_service.errors import SpecRejected
 from stillhouse_service.failures import DEVICE_POLICIES, policy_of
 from stillhouse_service.ids import trial_seed
 from stillhouse_service.measurements import metrics_of, of_baseline
-from stillhouse_service.objectives import is_better
 from stillhouse_service.repositories.pages import (
     cursor_token,
     read_cursor,
@@ -63,22 +62,21 @@ def test_trial_seeds_depend_on_study_and_number_alone() -> None:
     assert trial_seed(0, 0) == 0xAC72368A // 2
 
 
-@pytest.mark.parametrize(
-    ("metric", "better", "worse"),
-    [("latency_ratio", 0.7, 0.8), ("top1", 0.9, 0.8), ("throughput_per_s", 20, 10), ("macs", 1, 2)],
-)
-def test_each_metric_knows_which_way_is_better(metric: str, better: float, worse: float) -> None:
-    assert is_better(metric, better, worse)
-    assert not is_better(metric, worse, better)
-    assert not is_better(metric, better, better)
-
-
 def test_a_report_becomes_metrics_with_the_drop_against_the_same_images(result: Any) -> None:
     report = result(ratio=0.5, n_correct=291)
     metrics = metrics_of(report)
     assert metrics["latency_p50_ms"] == pytest.approx(1.0)
     assert metrics["top1"] == pytest.approx(0.97)
     assert metrics["top1_drop"] == pytest.approx(0.01)
+    # 3 of 300 lost, none won: the truth is more, but hardly 3 %.
+    assert 0.01 < metrics["top1_drop_high"] < 0.03
+    assert 0.94 < metrics["top1_low"] < 0.97
+
+
+def test_counts_that_contradict_one_another_bound_nothing(result: Any) -> None:
+    report = result(n_correct=291)
+    report["accuracy"]["n_disagree_baseline_only"] = 500
+    assert "top1_drop_high" not in metrics_of(report)
     assert of_baseline(report)["validation_top1"] == pytest.approx(0.98)
     assert of_baseline(report)["p50_ms"] == 2.0
 

@@ -52,15 +52,19 @@ def test_a_study_runs_its_budget_and_measures_the_winner_on_the_test_split(
     feasible = [t for t in trials if t["metrics"]["top1_drop"] <= 0.02]
     assert found["counts"]["feasible"] == len(feasible) > 0
     assert [t["number"] for t in trials if t["is_feasible"]] == [t["number"] for t in feasible]
-    best = min(feasible, key=lambda t: t["metrics"]["latency_ratio"])
+    certain = [t for t in feasible if t["metrics"]["top1_drop_high"] <= 0.02]
+    best = min(certain, key=lambda t: t["metrics"]["latency_ratio"])
     assert found["incumbent"]["number"] == best["number"]
+    assert found["incumbent"]["is_certain"]
+    assert found["incumbent"]["is_confirmed"]
     assert found["final"]["split"] == "test"
     assert found["final"]["trial_id"] == best["id"]
     assert found["final"]["baseline_top1"] == pytest.approx(0.98)
     assert found["eta_s"] is None
     detail = server.get(f"/v1/trials/{best['id']}")
-    assert [m["purpose"] for m in detail["measurements"]] == ["trial", "final"]
-    assert [m["split"] for m in detail["measurements"]] == ["validation", "test"]
+    assert [m["purpose"] for m in detail["measurements"]] == ["trial", "confirm", "final"]
+    assert [m["split"] for m in detail["measurements"]] == ["validation", "validation", "test"]
+    assert found["reason"] == f"all {TRIALS} trials are finished"
     assert detail["layers"][0]["layer"] == "conv1"
     assert detail["schedule"]["pruners"]["filters"]["final_sparsity"] == pytest.approx(
         best["config"]["pruners.filters.final_sparsity"]
@@ -189,6 +193,7 @@ def test_a_space_of_two_configs_ends_after_two_trials(server: Any, connect: Any)
     study = server.study(template=template, training="epochs: 4\n", budget={"trials": 9})
     found = _drive(server, connect(server), study)
     assert len(_trials(server, study)) == 2
+    assert found["reason"] == "all 2 configs of the space were tried"
     assert found["final"]["split"] == "test"
 
 
@@ -227,7 +232,7 @@ def test_a_restart_loses_and_doubles_nothing_that_is_under_way(serve: Any, conne
     trials = _trials(second, study)
     assert [t["id"] for t in trials][:2] == before
     with second.store.read() as view:
-        assert len(view.log.measurements_of_study(study)) == 1 + 4 + 1
+        assert len(view.log.measurements_of_study(study)) == 1 + 4 + 1 + 1
 
 
 def test_what_a_trial_ran_can_be_fetched(server: Any, connect: Any) -> None:

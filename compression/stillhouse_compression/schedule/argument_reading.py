@@ -94,6 +94,12 @@ class ArgumentReader:
             return None
 
     def _names(self, path: str, value: object) -> list[str]:
+        if isinstance(value, str):
+            # Schedules in the wild name a single parameter without a list.
+            matches = match(value, self.shapes)
+            if not matches:
+                self._unknown_name(path, value)
+            return matches
         if not isinstance(value, list | tuple) or not value:
             raise Refused(f"found {shown(value)}, wanted a list of parameter names or patterns")
         found: dict[str, None] = {}
@@ -120,6 +126,8 @@ class ArgumentReader:
                 continue
             if name != "*" and not match(name, self.shapes):
                 self._unknown_name(f"{path}.{name}", name)
+                if not self.strict:
+                    continue  # it will never act, whatever it says
             try:
                 checked[name] = argument.check(item)
             except Refused as refusal:

@@ -189,7 +189,8 @@ def _fits(arguments: Arguments, shapes: Shapes) -> Iterable[tuple[str, str]]:
     return ()
 
 
-def _any_window(arguments: Arguments, window: Window) -> str | None:
+def any_window(arguments: Arguments, window: Window) -> str | None:
+    """Nothing against any window."""
     return None
 
 
@@ -229,4 +230,4 @@ class ClassSpec:
     build: Callable[[str, Arguments, Building], Any]
     faults: Callable[[Arguments], Iterable[tuple[str, str]]] = field(default=_no_fault)
     fits: Callable[[Arguments, Shapes], Iterable[tuple[str, str]]] = field(default=_fits)
-    window: Callable[[Arguments, Window], str | None] = field(default=_any_window)
+    window: Callable[[Arguments, Window], str | None] = field(default=any_window)

@@ -23,6 +23,7 @@ from stillhouse_compression.schedule.arguments import (
     Check,
     ClassSpec,
     Refused,
+    any_window,
     boolean,
     choice,
     given,
@@ -32,6 +33,7 @@ from stillhouse_compression.schedule.arguments import (
     optional,
 )
 from stillhouse_compression.schedule.policy import Moment, Policy
+from stillhouse_compression.schedule.window import Window
 
 
 class PolynomialLR(LRScheduler):
@@ -215,7 +217,10 @@ def _torch_spec(class_name: str, checks: Mapping[str, Check]) -> ClassSpec:
         )
         for name, check in checks.items()
     )
-    return ClassSpec(class_name, "lr_schedulers", arguments, _builder(class_), _faults)
+    window = _one_cycle_window if class_name == "OneCycleLR" else any_window
+    return ClassSpec(
+        class_name, "lr_schedulers", arguments, _builder(class_), _faults, window=window
+    )
 
 
 def _builder(class_: Callable[..., Any]) -> Callable[[str, Arguments, Building], Any]:
@@ -255,6 +260,30 @@ def _faults(arguments: Arguments) -> Iterable[tuple[str, str]]:
             yield "milestones", f"found {shown(arguments['milestones'])}, wanted them ascending"
 
 
+def _one_cycle_window(arguments: Arguments, window: Window) -> str | None:
+    """One cycle has an end, which torch refuses to step beyond."""
+    total = arguments["total_steps"]
+    if total is None:
+        total = (arguments["epochs"] or 0) * (arguments["steps_per_epoch"] or 0)
+    if total and window.last_active + 1 > total:
+        return (
+            f"OneCycleLR ends after {total} steps, one an epoch, but its policy sets the rate of "
+            f"epoch {window.last_active + 1}; end the window or give more steps"
+        )
+    return None
+
+
+def _polynomial_window(arguments: Arguments, window: Window) -> str | None:
+    """A negative base has no real power that is not whole."""
+    if window.last_active + 1 > arguments["T_max"] and not arguments["power"].is_integer():
+        return (
+            f"PolynomialLR: power {arguments['power']:g} has no real value after epoch "
+            f"{arguments['T_max']:g}, but its policy sets the rate of epoch "
+            f"{window.last_active + 1}; end the window at T_max"
+        )
+    return None
+
+
 CLASSES = (
     *(_torch_spec(class_name, checks) for class_name, checks in CHECKS.items()),
     ClassSpec(
@@ -262,6 +291,7 @@ CLASSES = (
         "lr_schedulers",
         (given("T_max", integer(1)), given("power", number(0.0))),
         _builder(PolynomialLR),
+        window=_polynomial_window,
     ),
     ClassSpec(
         "MultiStepMultiGammaLR",

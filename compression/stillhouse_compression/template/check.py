@@ -13,6 +13,7 @@ from torch import nn
 
 from stillhouse_compression.errors import Problem, SettingsError
 from stillhouse_compression.fitting import fit_problems
+from stillhouse_compression.original import Engine, distiller_problems
 from stillhouse_compression.schedule.arguments import Shapes
 from stillhouse_compression.schedule.reading import check_schedule, shapes_of
 from stillhouse_compression.template.parameters import Config
@@ -29,6 +30,7 @@ def dry_run(
     template: Template,
     model: nn.Module | Shapes,
     training_check: Callable[[object], list[Problem]],
+    engine: Engine = "stillhouse",
 ) -> list[Problem]:
     """Find what is wrong with a template's schedules for a network.
 
@@ -36,6 +38,7 @@ def dry_run(
         template: The template.
         model: The network, or its parameters' names and shapes.
         training_check: Tells what is wrong with a plain training section.
+        engine: Whose scheduler will run the schedules.
 
     Returns:
         Each problem once, at its path in the template; empty where every schedule that was
@@ -54,6 +57,8 @@ def dry_run(
         branch = _branch(config, default, template)
         wrong = [*check_schedule(rendered.schedule, shapes), *training_check(rendered.training)]
         wrong += _misfits(rendered)
+        if engine == "distiller":
+            wrong += distiller_problems(rendered.schedule)
         problems = [_at_template(problem, rendered, branch) for problem in wrong]
         # The same place with another value of its range is the same problem.
         fresh = [problem for problem in dict.fromkeys(problems) if problem.path not in seen]

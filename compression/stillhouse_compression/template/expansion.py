@@ -43,7 +43,8 @@ def patterns_of(schedule: Mapping[str, Any]) -> list[str]:
         entries = schedule.get(section)
         for key, entry in entries.items() if isinstance(entries, Mapping) else ():
             for argument in _name_arguments(section, entry):
-                for name in entry.get(argument.name) or ():
+                value = entry.get(argument.name) or ()
+                for name in [value] if isinstance(value, str) else value:
                     if isinstance(name, str) and name != "*" and is_pattern(name):
                         found.append(f"{section}.{key}.{argument.name}: {name}")
     return found
@@ -63,6 +64,8 @@ def _instance(section: str, entry: object, names: list[str]) -> object:
     expanded = dict(entry)
     for argument in _name_arguments(section, entry):
         value = entry.get(argument.name)
+        if argument.names == "list" and isinstance(value, str):
+            value = [value]
         if argument.names == "list" and isinstance(value, list):
             found = (
                 match(name, names) or [name] if isinstance(name, str) else [name] for name in value

@@ -24,6 +24,7 @@ from stillhouse_compression.template.tree import Block, Tree
 if TYPE_CHECKING:
     from torch import nn
 
+    from stillhouse_compression.original import Engine
     from stillhouse_compression.schedule.arguments import Shapes
 
 
@@ -150,6 +151,7 @@ def check_against_model(
     template: Template,
     model: nn.Module | Shapes,
     training_check: Callable[[object], list[Problem]] | None = None,
+    engine: Engine = "stillhouse",
 ) -> list[Problem]:
     """Find what is wrong with a template's schedules for a network, without training.
 
@@ -160,6 +162,7 @@ def check_against_model(
         model: The network, or its parameters' names and shapes.
         training_check: Tells what is wrong with a plain training section; None takes
             `training.check_training`.
+        engine: Whose scheduler will run them: ``stillhouse`` or ``distiller``.
 
     Returns:
         Each problem once, at its path in the template; empty where all that was tried can run.
@@ -168,4 +171,4 @@ def check_against_model(
     from stillhouse_compression.template.check import dry_run
     from stillhouse_compression.training import check_training
 
-    return dry_run(template, model, training_check or check_training)
+    return dry_run(template, model, training_check or check_training, engine)

@@ -141,7 +141,10 @@ class Facts:
         return groups
 
     def measurement(self, purpose: str) -> Json | None:
-        """The winner's last device job of a purpose (`trial`, `final`), if its details are here."""
+        """The winner's last device job of a purpose, if its details are here.
+
+        Purposes are `trial`, `confirm` (its latency measured again) and `final` (test split).
+        """
         winner = self.winner or {}
         found = [m for m in winner.get("measurements", ()) if m["purpose"] == purpose]
         return found[-1] if found else None
@@ -185,7 +188,7 @@ class Facts:
         return [abs(ratio - 1) for ratio in ratios if ratio is not None]
 
     def _baseline_timing(self, name: str) -> float | None:
-        job = self.measurement("trial")
+        job = self.measurement("confirm") or self.measurement("trial")
         source: Json = (
             job["result"]["baseline"] if job else (self.study["baseline_measurement"] or {})
         )

@@ -99,11 +99,25 @@ def _winner(facts: Facts, winner: Json) -> list[str]:
         said.append("Its interval holds 1: this measurement cannot tell it from the baseline.")
     drop = metrics.get("top1_drop")
     if drop is not None:
-        said.append(f"On the validation split it {_lost(drop)}.")
+        high = metrics.get("top1_drop_high")
+        lost = f"On the validation split it {_lost(drop)}"
+        at_most = "" if high is None else f"; at 90 % confidence at most {wording.points(high)}"
+        said.append(f"{lost}{at_most if drop >= 0 else ''}.")
+    incumbent: Json = facts.study["incumbent"]
+    if not incumbent.get("is_certain", True):
+        said.append(
+            "It is not certain to keep the limit: no trial does at the unfavourable end of its "
+            "interval. More images in the validation split narrow it."
+        )
+    if facts.is_over and not incumbent.get("is_confirmed", True):
+        said.append("Its latency was not measured again, so chance may have favoured it.")
     final: Json = facts.study["final"] or {}
     if final.get("top1_drop") is not None:
         test_ratio = wording.interval(final, "latency_ratio")
         said.append(f"On the test split it {_lost(final['top1_drop'])}, at ratio {test_ratio}.")
+    if final.get("violations"):
+        broken = ", ".join(wording.label(metric) for metric in final["violations"])
+        said.append(f"On the test split it breaks the limit of {broken}: do not ship it.")
     return said
 
 

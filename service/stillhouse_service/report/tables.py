@@ -155,7 +155,7 @@ def environment_rows(facts: Facts, environment: Json) -> list[tuple[str, str]]:
     """Everything needed to believe or repeat the figures, as name and text."""
     study, spec = facts.study, facts.study["spec"]
     host: Json = {}
-    for purpose in ("final", "trial"):
+    for purpose in ("final", "confirm", "trial"):
         job = facts.measurement(purpose)
         host = host or ((job or {}).get("result") or {}).get("host") or {}
     rows = [

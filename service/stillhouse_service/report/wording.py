@@ -38,9 +38,10 @@ def value(metric: str, number: float | None) -> str:
     """Write a metric's value with its unit; a dash if there is none."""
     if number is None:
         return NOTHING
+    metric = metric.removesuffix("_low").removesuffix("_high")  # ends read like what they bound
     if metric.endswith("_ms"):
         return f"{number:.3f} ms" if number < 10 else f"{number:.1f} ms"
-    if metric.startswith(("latency_ratio", "aa_ratio")):
+    if metric.endswith("_ratio"):
         return f"{number:.3f}"
     if metric in ("top1", "top5") or metric.endswith(("_top1", "_top5")):
         return f"{100 * number:.2f} %"

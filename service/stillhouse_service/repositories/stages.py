@@ -75,10 +75,7 @@ class Stages:
         return list(self._session.scalars(query.limit(limit)))
 
     def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
-        """Find the oldest device job for a device known by `names`; lock it for this transaction.
-
-        SQLite has one writer and needs no row lock; Postgres skips rows another server is taking.
-        """
+        """Find the oldest device job for a device known by `names`."""
         query = (
             select(StageRow)
             .where(
@@ -89,7 +86,6 @@ class Stages:
             )
             .order_by(StageRow.created_at, StageRow.id)
             .limit(1)
-            .with_for_update(skip_locked=True)
         )
         return self._session.scalars(query).first()
 

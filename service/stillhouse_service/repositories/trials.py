@@ -80,6 +80,15 @@ class Trials:
         )
         return list(self._session.scalars(query))
 
+    def feasible_of(self, study_id: str) -> list[TrialRow]:
+        """List the complete trials that meet the limits, by number."""
+        query = (
+            select(TrialRow)
+            .where(TrialRow.study_id == study_id, TrialRow.is_feasible.is_(True))
+            .order_by(TrialRow.number)
+        )
+        return list(self._session.scalars(query))
+
     def n_of(self, study_id: str) -> int:
         """Count a study's trials; also the next trial's number."""
         query = select(func.count()).where(TrialRow.study_id == study_id)

@@ -17,6 +17,7 @@ from stillhouse_service.repositories.pages import (
 from stillhouse_service.routes.context import (
     PageSize,
     PageToken,
+    ServerSettings,
     View,
     Work,
     problems,
@@ -27,10 +28,12 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"])
 
 
 @router.post("", status_code=201, responses=problems(422))
-def create_study(spec: schemas.StudySpec, request: Request) -> schemas.Study:
+def create_study(
+    spec: schemas.StudySpec, request: Request, settings: ServerSettings
+) -> schemas.Study:
     """Check a study and start it; every problem is named by its path."""
     store = store_of(request)
-    study_id = lives.create_study(store, spec)
+    study_id = lives.create_study(store, spec, settings.compute == "embedded")
     with store.read() as view:
         return views.study(view, view.studies.named(study_id))
 

@@ -65,8 +65,8 @@ class SplicingPruner(Stateless):
         """The masks as they were, with what fell out and what came back."""
         for name in self.owns(step.parameters):
             magnitude = step.weight(name).abs()
-            mean = step.statistics.setdefault(f"abs_mean/{name}", magnitude.mean().item())
-            deviation = step.statistics.setdefault(f"abs_std/{name}", magnitude.std().item())
+            mean = step.first_seen("abs_mean", name, magnitude.mean().item())
+            deviation = step.first_seen("abs_std", name, magnitude.std().item())
             sensitivity = self.sensitivities.get(name, self.sensitivities.get("*", 0.0))
             if self.sensitivity_multiplier > 0:
                 growth = (step.epoch - step.window.start) * self.sensitivity_multiplier + 1

@@ -57,6 +57,7 @@ class PruningStep:
         fold: Gives a weight as ranking should see it (``fold_batchnorm``), or None.
         is_pending: Set by a pruner that lacks statistics still to be gathered: it is asked
             again at the next minibatch.
+        folded: Parameters whose weights were given folded.
     """
 
     epoch: int
@@ -68,6 +69,7 @@ class PruningStep:
     activations: Mapping[str, Tensor] = field(default_factory=dict)
     fold: Callable[[str, Tensor], Tensor] | None = None
     is_pending: bool = False
+    folded: set[str] = field(default_factory=set)
 
     def weight(self, name: str, *, is_folded: bool = True) -> Tensor:
         """A parameter's weights, detached.
@@ -81,7 +83,26 @@ class PruningStep:
                 f"training diverged: {name} has NaN weights in epoch {self.epoch}; "
                 "lower the learning rate or prune more slowly"
             )
-        return self.fold(name, weight) if self.fold is not None and is_folded else weight
+        if self.fold is None or not is_folded:
+            return weight
+        folded = self.fold(name, weight)
+        if folded is not weight:
+            self.folded.add(name)
+        return folded
+
+    def first_seen(self, figure: str, name: str, value: float) -> float:
+        """A figure of a parameter's weights as it was when first asked for.
+
+        Of weights that were folded it is the present one: folding follows the BatchNorm.
+
+        Args:
+            figure: What it is, e.g. ``std``.
+            name: The parameter, whose :meth:`weight` was asked for.
+            value: What it is now.
+        """
+        if name in self.folded:
+            return value
+        return self.statistics.setdefault(f"{figure}/{name}", value)
 
 
 @dataclass(frozen=True)

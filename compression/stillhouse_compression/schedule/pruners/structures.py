@@ -187,7 +187,9 @@ class StructurePruner:
         leader = self.weights[0]
         n_structures = self.structure.count(step.parameters[leader].shape)
         is_stale = self._leader is not None and self._leader.keep.numel() != n_structures
-        if fraction != self._last_target or is_stale or self.ranker.is_random:
+        # Drawn at random, filters are drawn anew; noise shakes a ranking when it is made.
+        is_drawn = self.ranker.is_random and not isinstance(self.ranker, NormRanker)
+        if fraction != self._last_target or is_stale or is_drawn:
             self._last_target = fraction
             if fraction == 0:
                 self._leader = None

@@ -69,7 +69,7 @@ class SensitivityPruner(Stateless):
         """Masks of what is above the thresholds."""
         for name in self.owns(step.parameters):
             weight = step.weight(name)
-            deviation = step.statistics.setdefault(f"std/{name}", weight.std().item())
+            deviation = step.first_seen("std", name, weight.std().item())
             sensitivity = self.sensitivities.get(name, self.sensitivities.get("*", 0.0))
             yield MaskUpdate(name, keep_above(weight, deviation * sensitivity))
 
