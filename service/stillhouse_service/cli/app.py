@@ -16,6 +16,7 @@ from stillhouse_service.cli import (
     templates,
     training,
     trial,
+    verify,
 )
 
 app = typer.Typer(
@@ -32,5 +33,6 @@ app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
+app.command()(verify.verify)
 app.command()(training.train)
 app.command()(demonstration.demo)

@@ -15,20 +15,24 @@ from stillhouse_service import survival
 from stillhouse_service.report import wording
 
 SAME = "="
+_LEAST_WIDTH = 110  # a table cut off would prove nothing
 
 
 def print_survival(stages: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print one row a layer, one column a stage; then how well each stage's answers agree."""
+    wide = Console(
+        file=console.file, width=max(console.width, _LEAST_WIDTH), highlight=False, markup=False
+    )
     readable = [stage for stage in stages if stage["layers"]]
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("layer", no_wrap=True)
     table.add_column("shape", no_wrap=True)
     for column in ("non-zero", "sparsity", "filters", *(stage["name"] for stage in readable[1:])):
         table.add_column(column, justify="right", no_wrap=True)
     for cells in _cells(readable):
         table.add_row(*cells)
-    console.print(table)
-    answers = Table(box=None, padding=(0, 2), header_style="dim")
+    wide.print(table)
+    answers = Table(box=None, padding=(0, 1), header_style="dim")
     for column in ("stage", "made by", "max abs", "max rel", "Top-1", "blob"):
         answers.add_column(column, no_wrap=True)
     for stage in stages:
@@ -40,7 +44,7 @@ def print_survival(stages: Sequence[Mapping[str, Any]], console: Console) -> Non
         size = stage.get("blob_bytes")
         blob = "" if size is None else f"{size} bytes"
         answers.add_row(stage["name"], stage["made_by"], *told, blob)
-    console.print(answers)
+    wide.print(answers)
 
 
 def _cells(stages: Sequence[Mapping[str, Any]]) -> Iterator[list[str]]:
