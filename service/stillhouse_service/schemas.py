@@ -343,6 +343,10 @@ class TrialDetail(Trial):
         description="`layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement"
     )
     sparsity: list[dict[str, Any]] = Field(description="of each layer, from compression")
+    survival: list[dict[str, Any]] = Field(
+        description="what is left of its weights and answers in each form from torch to the "
+        "device: `Stage` of docs/protocol.md"
+    )
     schedule: dict[str, Any] | None = Field(description="the plain schedule that was run")
     training: dict[str, Any] | None = Field(description="the plain fine-tuning settings")
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
