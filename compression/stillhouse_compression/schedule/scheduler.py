@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stillhouse_compression.errors import CompressionError
-from stillhouse_compression.schedule.masks import MaskTable
 from stillhouse_compression.schedule.generators import random_state, set_random_state
+from stillhouse_compression.schedule.masks import MaskTable
 from stillhouse_compression.schedule.names import canonical
 from stillhouse_compression.schedule.policy import LossComponent, Moment, Policy, PolicyLoss
 from stillhouse_compression.schedule.pruners.step import Cuts
