@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.bell import Bell
-from stillhouse_service.database import open_engine, prepare
+from stillhouse_service.database import open_engine, prepare, wait_for
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.problem_documents import install_handlers
-from stillhouse_service.routes import analyses, baselines, devices, server, studies, trials
+from stillhouse_service.routes import analyses, baselines, devices, server, studies, tokens, trials
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
 
@@ -42,8 +42,10 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
+        DatabaseUnusable: It cannot be opened, or does not answer for a minute.
     """
     engine = open_engine(settings.database_url)
+    wait_for(engine)
     revision = prepare(engine)
     store = Store(engine, clock)
     artifacts = ArtifactStore(settings.artifact_dir)
@@ -77,6 +79,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         lifespan=lifespan,
     )
     app.state.settings = settings
+    app.state.is_guarded = not settings.is_local
     app.state.store = store
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
@@ -84,7 +87,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.jobs_bell = jobs_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
-    for part in (server, baselines, studies, trials, analyses, devices):
+    for part in (server, baselines, studies, trials, analyses, devices, tokens):
         app.include_router(part.router)
     app.include_router(devices.host_router)
     return app

@@ -2,7 +2,8 @@
 
 Depends on: the standard library. How a refusal reads over HTTP is problem_documents.py's business.
 
-    ServiceError ── NotFound 404, Conflict 409, LeaseLost 409, IllegalTransition 409,
+    ServiceError ── Unauthorized 401, Forbidden 403, NotFound 404,
+                    Conflict 409, LeaseLost 409, IllegalTransition 409,
                     SpecRejected 422, UpgradeRequired 426,
                     SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
 """
@@ -38,6 +39,18 @@ class ServiceError(Exception):
     def extensions(self) -> Mapping[str, Any]:
         """Members added to the problem document."""
         return {}
+
+
+class Unauthorized(ServiceError):
+    """No token was shown, or none that is good."""
+
+    status, slug, title = 401, "unauthorized", "Token wanted"
+
+
+class Forbidden(ServiceError):
+    """The token shown does not allow this."""
+
+    status, slug, title = 403, "forbidden", "Not allowed with this token"
 
 
 class NotFound(ServiceError):

@@ -14,10 +14,8 @@ from stillhouse_service.errors import IllegalTransition
 from stillhouse_service.ids import new_id
 from stillhouse_service.schemas import BaselineIn, StudySpec
 from stillhouse_service.states import BaselineState, StudyState, TrialState
-from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.store import USER, Store, UnitOfWork
 from stillhouse_service.tables import BaselineRow, StudyRow
-
-USER = "user"
 
 
 def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
@@ -44,7 +42,7 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
         finished_at=None,
     )
     work.baselines.add(row)
-    work.created(row, USER)
+    work.created(row, work.user)
     order = {
         "model": row.model,
         "dataset": row.dataset,
@@ -55,13 +53,16 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
     return row
 
 
-def create_study(store: Store, spec: StudySpec, computes_here: bool = True) -> str:
+def create_study(
+    store: Store, spec: StudySpec, computes_here: bool = True, user: str = USER
+) -> str:
     """Check a study and start it with the check of its baseline on its device.
 
     Args:
         store: Where it will stand.
         spec: The study as sent.
         computes_here: Whether trials are compressed by this installation.
+        user: Who asked for it, for the log.
 
     Returns:
         The study's id.
@@ -73,7 +74,7 @@ def create_study(store: Store, spec: StudySpec, computes_here: bool = True) -> s
         baseline = view.baselines.find(spec.baseline)
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
     search = check_study(spec, baseline, known, computes_here)
-    with store.begin() as work:
+    with store.begin(user) as work:
         return begin_study(work, spec, search).id
 
 
@@ -96,7 +97,7 @@ def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) ->
         finished_at=None,
     )
     work.studies.add(row)
-    work.created(row, USER)
+    work.created(row, work.user)
     if dry_runs.is_wanted(work, spec.device):
         dry_runs.begin(work, row)
     else:
@@ -116,11 +117,11 @@ def cancel_study(work: UnitOfWork, study_id: str) -> StudyRow:
         return study
     reason = "the study was cancelled"
     study.reason = None
-    work.move(study, StudyState.CANCELLED, USER)
+    work.move(study, StudyState.CANCELLED, work.user)
     for stage in work.stages.open_of_study(study_id):
-        attempts.cancel(work, stage, USER, reason)
+        attempts.cancel(work, stage, work.user, reason)
     for trial in work.trials.open_of(study_id):
-        work.move(trial, TrialState.CANCELLED, USER, reason)
+        work.move(trial, TrialState.CANCELLED, work.user, reason)
     return study
 
 
@@ -134,7 +135,7 @@ def pause_study(work: UnitOfWork, study_id: str) -> StudyRow:
     study = work.studies.named(study_id)
     if study.state != StudyState.PAUSED:
         study.reason = "paused by its user"
-        work.move(study, StudyState.PAUSED, USER, study.reason)
+        work.move(study, StudyState.PAUSED, work.user, study.reason)
     return study
 
 
@@ -151,5 +152,5 @@ def resume_study(work: UnitOfWork, study_id: str) -> StudyRow:
     if study.state == StudyState.PAUSED:
         study.reason = None
         study.failures_from = work.trials.n_of(study_id)
-        work.move(study, StudyState.RUNNING, USER)
+        work.move(study, StudyState.RUNNING, work.user)
     return study

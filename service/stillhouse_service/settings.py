@@ -75,6 +75,11 @@ class Settings:
             raise SpecRejected(problems)
 
     @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can reach the server."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
+
+    @property
     def heartbeat_s(self) -> float:
         """How often a device host is asked to show that it lives."""
         return self.lease_s / 6

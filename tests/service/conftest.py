@@ -1,6 +1,7 @@
-"""A real server on a real SQLite file, and two scripted parties: compute and a device host."""
+"""A real server on a real database, and two scripted parties: compute and a device host."""
 
 import hashlib
+import itertools
 import json
 import socket
 import threading
@@ -13,10 +14,12 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from postgres_server import Postgres
 
 from stillhouse_service import attempts, outcomes
 from stillhouse_service.app import build_app
 from stillhouse_service.cli import main
+from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.settings import Settings
 
 TEMPLATE = """\
@@ -293,14 +296,43 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One real Postgres for all tests, with a database `blank` that is ours already."""
+    server = Postgres()
+    server.run("CREATE DATABASE blank")
+    engine = open_engine(server.url("blank"))
+    prepare(engine)
+    engine.dispose()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database: SQLite, unless a test asks for `postgres` as well."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/stillhouse.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"test{next(_names)}"
+    is_ours = "serve" in request.fixturenames  # spares every server its migration
+    server.run(f"CREATE DATABASE {name}" + (" TEMPLATE blank" if is_ours else ""))
+    yield server.url(name)
+    server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, database: str) -> Iterator[Callable[..., Server]]:
     """Start a server; called again, another one on the same database and artifacts."""
     with ExitStack() as stack:
 
         def start(**changes: Any) -> Server:
             chosen: dict[str, Any] = {
-                "database_url": f"sqlite:///{tmp_path}/stillhouse.db",
+                "database_url": database,
                 "artifact_dir": tmp_path / "artifacts",
                 "compute": "none",
                 "n_threads": 1,
@@ -337,6 +369,12 @@ def connect() -> Iterator[Callable[..., Host]]:
 def result() -> Callable[..., dict[str, Any]]:
     """Make up a device's report."""
     return made_up_result
+
+
+@pytest.fixture(scope="session")
+def template() -> str:
+    """A template of one parameter for resnet20_cifar."""
+    return TEMPLATE
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from stillhouse_service import attempts, outcomes
 
 TRIALS = 8
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
 
 def _measure(server: Any, lease: dict[str, Any]) -> tuple[float, int]:
@@ -42,6 +43,7 @@ def _trials(server: Any, study: str) -> list[dict[str, Any]]:
     return list(server.get(f"/v1/studies/{study}/trials?page_size=1000")["items"])
 
 
+@on_both
 def test_a_study_runs_its_budget_and_measures_the_winner_on_the_test_split(
     server: Any, connect: Any
 ) -> None:
@@ -83,6 +85,7 @@ def test_a_trial_says_by_how_much_it_misses_its_bounds(server: Any, connect: Any
         assert trial["violations"]["top1_drop"] == pytest.approx(miss)
 
 
+@on_both
 def test_every_step_of_a_trial_is_an_event(server: Any, connect: Any) -> None:
     study = server.study(budget={"trials": 1})
     _drive(server, connect(server), study)
@@ -99,6 +102,7 @@ def test_every_step_of_a_trial_is_an_event(server: Any, connect: Any) -> None:
     assert of_study == ["checking", "running", "finished"]
 
 
+@on_both
 def test_the_same_seed_gives_the_same_configs_across_a_restart(serve: Any, connect: Any) -> None:
     first = serve()
     baseline = first.baseline()
@@ -151,6 +155,7 @@ def test_a_failed_trial_keeps_its_reason_and_the_study_goes_on(server: Any, conn
     assert trial["failure"] == {"stage": "compile", "class": "unsupported", "reason": "it was so"}
 
 
+@on_both
 def test_a_study_whose_trials_all_fail_pauses_and_says_why(serve: Any, connect: Any) -> None:
     server = serve(n_failures_to_pause=3)
     study = server.study(budget={"trials": 8})
@@ -199,6 +204,7 @@ def test_a_space_of_two_configs_ends_after_two_trials(server: Any, connect: Any)
     assert found["final"]["split"] == "test"
 
 
+@on_both
 def test_cancelling_a_study_cancels_what_is_under_way(server: Any, connect: Any) -> None:
     study = server.study(budget={"trials": 5}, parallel=2)
     host = connect(server)
@@ -213,6 +219,7 @@ def test_cancelling_a_study_cancels_what_is_under_way(server: Any, connect: Any)
     assert host.ask().status_code == 204
 
 
+@on_both
 def test_a_restart_loses_and_doubles_nothing_that_is_under_way(serve: Any, connect: Any) -> None:
     first = serve()
     study = first.study(budget={"trials": 4}, parallel=2)

@@ -17,6 +17,15 @@ DEFAULT_SERVER = f"http://127.0.0.1:{Settings().port}"
 Server = Annotated[
     str, typer.Option("--server", envvar="STILLHOUSE_SERVER", help="The server's address.")
 ]
+DEFAULT_DATABASE = Settings.database_url
+Database = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        envvar="STILLHOUSE_DATABASE_URL",
+        help="SQLAlchemy URL; a SQLite file or Postgres.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON, for programs.")]
 
 

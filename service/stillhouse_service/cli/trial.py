@@ -14,6 +14,7 @@ from rich.table import Table
 
 from stillhouse import Client, TrialDetail
 from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
+from stillhouse_service.cli.survival_table import print_survival
 from stillhouse_service.report import wording
 from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.watch import outcome
@@ -108,3 +109,6 @@ def _print(trial: TrialDetail, console: Console) -> None:
             )
         console.print("\nlayers", style="bold")
         console.print(table)
+    if trial.survival:
+        console.print("\nsurvival", style="bold")
+        print_survival(trial.survival, console)

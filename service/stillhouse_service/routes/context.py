@@ -31,8 +31,13 @@ def artifacts_of(request: Request) -> ArtifactStore:
     return cast(ArtifactStore, request.app.state.artifacts)
 
 
+def user_of(request: Request) -> str:
+    """Who calls, as `access.allowed` found."""
+    return cast(str, request.state.user)
+
+
 def _writing(request: Request) -> Iterator[UnitOfWork]:
-    with store_of(request).begin() as work:
+    with store_of(request).begin(user_of(request)) as work:
         yield work
 
 

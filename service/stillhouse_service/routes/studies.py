@@ -14,6 +14,7 @@ from stillhouse_service.repositories.pages import (
     read_number,
     to_token,
 )
+from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
     PageSize,
     PageToken,
@@ -22,23 +23,25 @@ from stillhouse_service.routes.context import (
     Work,
     problems,
     store_of,
+    user_of,
 )
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 
 
-@router.post("", status_code=201, responses=problems(422))
+@router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])
 def create_study(
     spec: schemas.StudySpec, request: Request, settings: ServerSettings
 ) -> schemas.Study:
     """Check a study and start it; every problem is named by its path."""
     store = store_of(request)
-    study_id = lives.create_study(store, spec, settings.compute == "embedded")
+    computes_here = settings.compute == "embedded"
+    study_id = lives.create_study(store, spec, computes_here, user_of(request))
     with store.read() as view:
         return views.study(view, view.studies.named(study_id))
 
 
-@router.get("", responses=problems(422))
+@router.get("", responses=problems(422), dependencies=[needs("read")])
 def list_studies(
     view: View, page_size: PageSize = 50, page_token: PageToken = None
 ) -> schemas.Studies:
@@ -52,31 +55,31 @@ def list_studies(
     )
 
 
-@router.get("/{study_id}", responses=problems(404))
+@router.get("/{study_id}", responses=problems(404), dependencies=[needs("read")])
 def show_study(study_id: str, view: View) -> schemas.Study:
     """Show a study: where it stands, its incumbent, the time left."""
     return views.study(view, view.studies.named(study_id))
 
 
-@router.post("/{study_id}/cancel", responses=problems(404, 409))
+@router.post("/{study_id}/cancel", responses=problems(404, 409), dependencies=[needs("write")])
 def cancel_study(study_id: str, work: Work) -> schemas.Study:
     """End a study and everything of it that is under way."""
     return views.study(work, lives.cancel_study(work, study_id))
 
 
-@router.post("/{study_id}/pause", responses=problems(404, 409))
+@router.post("/{study_id}/pause", responses=problems(404, 409), dependencies=[needs("write")])
 def pause_study(study_id: str, work: Work) -> schemas.Study:
     """Start no more trials; those on their way go on."""
     return views.study(work, lives.pause_study(work, study_id))
 
 
-@router.post("/{study_id}/resume", responses=problems(404, 409))
+@router.post("/{study_id}/resume", responses=problems(404, 409), dependencies=[needs("write")])
 def resume_study(study_id: str, work: Work) -> schemas.Study:
     """Go on with a paused study."""
     return views.study(work, lives.resume_study(work, study_id))
 
 
-@router.get("/{study_id}/trials", responses=problems(404, 422))
+@router.get("/{study_id}/trials", responses=problems(404, 422), dependencies=[needs("read")])
 def list_trials(
     study_id: str, view: View, page_size: PageSize = 100, page_token: PageToken = None
 ) -> schemas.Trials:
@@ -90,7 +93,7 @@ def list_trials(
     )
 
 
-@router.get("/{study_id}/events", responses=problems(404, 422))
+@router.get("/{study_id}/events", responses=problems(404, 422), dependencies=[needs("read")])
 def list_events(
     study_id: str, view: View, page_size: PageSize = 100, page_token: PageToken = None
 ) -> schemas.Events:
