@@ -1,0 +1,81 @@
+"""A server that is gone for ten minutes, a stick that is pulled out: waited for, not for ever."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import Any, Callable, Dict
+
+import pytest
+
+from stillhouse_benchmark.errors import ServerUnreachable
+from stillhouse_benchmark.protocol import Failure, Result
+from stillhouse_benchmark.session import Backoff, until_reached
+
+MakeJob = Callable[..., Dict[str, Any]]
+
+
+class Clock:
+    """Ten minutes pass in no time."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.waits: list[float] = []
+
+    def wait(self, wait_s: float) -> bool:
+        self.now_s += wait_s
+        self.waits.append(wait_s)
+        return False
+
+
+def test_a_result_is_delivered_after_ten_minutes_without_a_server() -> None:
+    clock = Clock()
+    delivered_at: list[float] = []
+
+    def deliver() -> None:
+        if clock.now_s < 600.0:
+            raise ServerUnreachable("connection refused")
+        delivered_at.append(clock.now_s)
+
+    until_reached(deliver, Backoff(clock.wait, random.Random(0)), "result")
+    # Waits double from half a second to half a minute, each some 30 % up or down: the server is
+    # neither hammered nor found late.
+    assert 600.0 <= delivered_at[0] <= 600.0 + 39.0
+    assert len(clock.waits) < 40
+    assert all(0.35 <= wait_s <= 39.0 for wait_s in clock.waits)
+
+
+def test_who_is_told_to_stop_meanwhile_stops_waiting() -> None:
+    stop = threading.Event()
+    n_tries = 0
+
+    def deliver() -> None:
+        nonlocal n_tries
+        n_tries += 1
+        stop.set()
+        raise ServerUnreachable("connection refused")
+
+    assert until_reached(deliver, Backoff(stop.wait), "result") is None
+    assert n_tries == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_a_stick_pulled_out_in_mid_job_fails_that_job_and_comes_back_when_plugged_in(
+    server: Any, worker: Any, make_job: MakeJob, tmp_path: Path, until: Any
+) -> None:
+    plug = tmp_path / "plugged-in"
+    worker.extra_environment = {"STILLHOUSE_TEST_PLUG": str(plug)}
+    plug.touch()
+    server.add(make_job(server.shelf))
+    worker.start(
+        server.url, "--runtime", "bad_devices:unplugged", "--max-failures", "1",
+        "--reset-command", f"touch {plug}",
+    )  # fmt: skip
+    failure = Failure.from_json(server.wait("failure"))
+    assert failure.failure_class == "device-fault"
+    assert "X_LINK_ERROR" in failure.reason
+    # The reset command plugs it in again; the self-test passes; the next job is done.
+    server.add(make_job(server.shelf))
+    assert Result.from_json(server.wait("result")).host.runtime == "unplugged"
+    assert "passed its self-test" in worker.log.read_text()
