@@ -1,5 +1,7 @@
 """A finished demo's trials, timed and judged again on both runtimes: do they tell the same?
 
+Beside that what the demo's worker cost: its time beyond the jobs themselves, and its memory.
+
 Depends on: a finished demo (`make demo`, or the folder that STILLHOUSE_DEMO names), this
 environment's OpenVINO, and one with 2021.4.2 under Python 3.9 or 3.8: the tests make it in
 build/, or STILLHOUSE_PYTHON_2021 names its interpreter. Exit status 1: they do not.
@@ -9,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +69,12 @@ class Demo:
             study_id = view.studies.ids_in([StudyState.FINISHED])[0]
             study = view.studies.named(study_id)
             baseline = view.baselines.named(study.baseline_id)
+            self.overheads_s = []
+            for row in view.log.measurements_of_study(study_id):
+                attempt = view.stages.attempt(row.attempt_id)
+                if attempt.finished_at is not None:
+                    whole_s = (attempt.finished_at - attempt.started_at).total_seconds()
+                    self.overheads_s.append(whole_s - float(row.result["duration_s"]))
             told = view.trials.told_of(study_id)
             self.trials = [
                 Trial(t.number, dict(t.artifacts), dict(baseline.artifacts))
@@ -87,8 +97,9 @@ def main() -> int:
     pythons = {"openvino": sys.executable, "openvino2021": _old_python()}
     rows: list[list[Cell]] = []
     problems = []
+    peaks_mb = dict.fromkeys(pythons, 0.0)
     for trial in demo.trials:
-        found = {name: _measure(demo, trial, name, pythons[name]) for name in pythons}
+        found = {name: _measure(demo, trial, name, pythons[name], peaks_mb) for name in pythons}
         n_differ = _n_differ(demo, trial, pythons)
         new, old = found["openvino"], found["openvino2021"]
         row: list[Cell] = [trial.number]
@@ -101,10 +112,24 @@ def main() -> int:
             problems.append(f"trial {trial.number}: {_shown(old)} against {_shown(new)}")
         print(rows[-1], file=sys.stderr)
     columns = ("trial", "2021.4.2: ratio", "correct", "today: ratio", "correct", "images differ")
+    app_mb = _app_peak_mb(demo.path(demo.trials[0].baseline["onnx"]))
+    memory: list[list[Cell]] = [
+        ["worker", _parent_peak_mb()],
+        ["benchmark_app, today's runtime", app_mb],
+        *([f"inference process, {name}", peak_mb] for name, peak_mb in peaks_mb.items()),
+    ]
+    overheads = sorted(demo.overheads_s)
+    overhead: list[list[Cell]] = [
+        [len(overheads), statistics.median(overheads), overheads[0], overheads[-1]]
+    ]
     n_told = sum("–" not in row for row in rows)
     record(
         "runtimes",
-        {"trials": (columns, rows)},
+        {
+            "trials": (columns, rows),
+            "memory": (("process", "peak resident memory, MB"), memory),
+            "overhead": (("jobs", "median, s", "least, s", "most, s"), overhead),
+        },
         {"n_trials": len(rows), "n_timed_on_both": n_told, "problems": problems},
     )
     for problem in problems:
@@ -112,7 +137,9 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def _measure(demo: Demo, trial: Trial, runtime: str, python: str) -> Result | None:
+def _measure(
+    demo: Demo, trial: Trial, runtime: str, python: str, peaks_mb: dict[str, float]
+) -> Result | None:
     """One job of default length; None where the host was too busy for its gate."""
     base, ours = trial.baseline, trial.artifacts
     job = Job(
@@ -142,7 +169,11 @@ def _measure(demo: Demo, trial: Trial, runtime: str, python: str) -> Result | No
         }
         child = InferenceChild(runtime, python=python)
         try:
-            result = child.run(errand, LIMITS, lambda stage, share: None, lambda: False)
+
+            def look(stage: str, share: float) -> None:
+                peaks_mb[runtime] = max(peaks_mb[runtime], _peak_mb(child.pid))
+
+            result = child.run(errand, LIMITS, look, lambda: False)
         except JobFailed as failed:
             if failed.failure_class != "gate":
                 raise
@@ -152,6 +183,43 @@ def _measure(demo: Demo, trial: Trial, runtime: str, python: str) -> Result | No
             child.kill()
     assert isinstance(result, Result)
     return result
+
+
+def _peak_mb(pid: int) -> float:
+    """Highest resident memory of a process so far; 0 where it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(lines[0].split()[1]) / 1024 if lines else 0.0
+
+
+def _parent_peak_mb() -> float:
+    """Of a worker that has described its device and looks for its server in vain."""
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "stillhouse_benchmark", "--server", "http://127.0.0.1:9"]
+        command += ["--device", "CPU", "--cache-dir", name, "--lock-dir", name]
+        worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            time.sleep(10.0)
+            return _peak_mb(worker.pid)
+        finally:
+            worker.terminate()
+            worker.wait()
+
+
+def _app_peak_mb(network: Path) -> float:
+    """Of OpenVINO's own benchmark_app with the same network."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "network.onnx"
+        path.write_bytes(network.read_bytes())
+        command = [str(Path(sys.executable).parent / "benchmark_app"), "-m", str(path)]
+        command += ["-d", "CPU", "-hint", "none", "-nstreams", "1", "-nthreads", "1"]
+        command += ["-api", "sync", "-infer_precision", "f32", "-t", "2"]
+        app = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, _, usage = os.wait4(app.pid, 0)
+        return usage.ru_maxrss / 1024
 
 
 def _n_differ(demo: Demo, trial: Trial, pythons: dict[str, str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from stillhouse_benchmark.errors import ServerUnreachable
 from stillhouse_benchmark.protocol import Failure, Result
 from stillhouse_benchmark.session import Backoff, until_reached
+from stillhouse_benchmark.worker import comes_back
 
 MakeJob = Callable[..., Dict[str, Any]]
 
@@ -79,3 +81,29 @@ def test_a_stick_pulled_out_in_mid_job_fails_that_job_and_comes_back_when_plugge
     server.add(make_job(server.shelf))
     assert Result.from_json(server.wait("result")).host.runtime == "unplugged"
     assert "passed its self-test" in worker.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("is_pulled", "told"), [(True, "gone, back"), (False, "in vain for: pull")]
+)
+def test_the_acceptance_run_waits_for_the_hand_that_pulls_the_stick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_pulled: bool, told: str
+) -> None:
+    plug = tmp_path / "plugged-in"
+    plug.touch()
+    (tmp_path / "pulled-once").touch()  # this device goes when told, not in mid-run
+    monkeypatch.setenv("STILLHOUSE_TEST_PLUG", str(plug))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    seconds = iter(range(0, 1000, 50))
+
+    def clock() -> float:
+        now_s = next(seconds)
+        if is_pulled and now_s == 50:
+            plug.unlink()
+        if now_s == 150:
+            plug.touch()
+        return float(now_s)
+
+    found = comes_back("bad_devices:unplugged", "CPU", clock=clock)
+    assert found["is_met"] is is_pulled
+    assert told in str(found["found"])
