@@ -102,29 +102,6 @@ def test_every_step_of_a_trial_is_an_event(server: Any, connect: Any) -> None:
     assert of_study == ["checking", "running", "finished"]
 
 
-@on_both
-def test_the_same_seed_gives_the_same_configs_across_a_restart(serve: Any, connect: Any) -> None:
-    first = serve()
-    baseline = first.baseline()
-    whole = first.study(baseline=baseline, budget={"trials": TRIALS}, seed=7)
-    _drive(first, connect(first), whole)
-    broken = first.study(baseline=baseline, budget={"trials": TRIALS}, seed=7)
-    host = connect(first)
-    while len(_trials(first, broken)) < TRIALS // 2:
-        first.compute_all()
-        answer = host.ask(0.05)
-        if answer.status_code == 200:
-            host.measure(answer.json(), *_measure(first, answer.json()))
-    first.stop()
-    second = serve()
-    _drive(second, connect(second), broken)
-    configs = [[t["config"] for t in _trials(second, study)] for study in (whole, broken)]
-    assert configs[0] == configs[1]
-    seeds = [[t["seed"] for t in _trials(second, study)] for study in (whole, broken)]
-    assert seeds[0] == seeds[1]
-    assert len(set(seeds[0])) == TRIALS
-
-
 def test_as_many_trials_are_under_way_as_the_study_asks_for(server: Any, connect: Any) -> None:
     study = server.study(budget={"trials": 5}, parallel=3)
     host = connect(server)
