@@ -19,8 +19,9 @@ from stillhouse_benchmark.hostinfo import host_state
 from stillhouse_benchmark.interval import AGAIN, BASELINE, CANDIDATE
 from stillhouse_benchmark.layers import Profile, layer_times
 from stillhouse_benchmark.lock import quiet_host
-from stillhouse_benchmark.onnxfile import read_onnx
-from stillhouse_benchmark.protocol import Accuracy, Agreement, Job, Result
+from stillhouse_benchmark.preflight import check_outline, preflight
+from stillhouse_benchmark.protocol import Accuracy, Agreement, Job, Result, Stage
+from stillhouse_benchmark.survey import device_stage, survey
 from stillhouse_benchmark.timing import Clocks, Infer, Measurement, measure
 from stillhouse_benchmark.verify import verify
 
@@ -99,6 +100,7 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
         )
         for name, network in networks.items()
     }
+    survival = _survey(job, bench, paths[CANDIDATE], probe, agreement[CANDIDATE])
     accuracy = _judge(job, bench, networks, images, report)
     networks.clear()  # timing compiles its own; two sets at once would double the memory
     del network
@@ -107,32 +109,7 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
     measurement = _time(job, bench, paths, probe.inputs[:1], report)
     report("layers", 0.0)
     profiles = _profile(job, bench, paths, probe.inputs[:1], measurement)
-    return _result(job, bench, measurement, accuracy, agreement, profiles, started_s)
-
-
-def check_outline(path: Path) -> None:
-    """Refuse a damaged file, and a network we could not time, before the runtime sees it.
-
-    Raises:
-        JobFailed: ``bad-artifact``, or ``unsupported`` for open shapes and several inputs.
-    """
-    outline = read_onnx(path)
-    if len(outline.inputs) != 1 or len(outline.outputs) != 1:
-        raise JobFailed(
-            "unsupported",
-            "check",
-            f"a network needs one input and one output, {path.name} has {len(outline.inputs)} "
-            f"and {len(outline.outputs)}",
-        )
-    for name, shape in outline.inputs.items():
-        if 0 in shape or not shape:
-            told = ", ".join(str(size or "?") for size in shape)
-            raise JobFailed(
-                "unsupported",
-                "check",
-                f"input {name} has the open shape ({told}); export with a fixed shape such as "
-                "(1, 3, 32, 32)",
-            )
+    return _result(job, bench, measurement, accuracy, agreement, survival, profiles, started_s)
 
 
 @dataclass(frozen=True)
@@ -186,6 +163,21 @@ def _runner(network: Network) -> Callable[[Array], Array]:
         return network.read()
 
     return run
+
+
+def _survey(
+    job: Job, bench: Bench, path: Path, probe: _Probe, found: Agreement
+) -> tuple[Stage, ...]:
+    """The candidate in the runtime's own forms, and on the device."""
+    forms = survey(
+        bench.backend, path, job.device, probe.inputs, probe.outputs[CANDIDATE], bench.work_folder
+    )
+    backend = bench.backend
+    compiled = None
+    if job.device.startswith("MYRIAD") and backend.name == "openvino2021":
+        compiled = preflight(backend, path, job.device)
+    made_by = f"{backend.name} {backend.version} on {job.device} in {job.precision}"
+    return (*forms, device_stage(made_by, found, compiled))
 
 
 def _judge(
@@ -266,6 +258,7 @@ def _result(
     measurement: Measurement,
     accuracy: Accuracy,
     agreement: Mapping[str, Agreement],
+    survival: tuple[Stage, ...],
     profiles: Mapping[str, Profile],
     started_s: float,
 ) -> Result:
@@ -292,4 +285,5 @@ def _result(
         ),
         duration_s=bench.clocks.wall() - started_s,
         flags=measurement.flags,
+        survival=survival,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stillhouse_optimizer.encoding import encode_all
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.feasibility import end_of, is_feasible
 from stillhouse_optimizer.parameter import Config
@@ -130,15 +131,15 @@ def gather(
 def _encode(
     space: Space, configs: Sequence[Config], what: str, notes: list[str]
 ) -> tuple[Rows, list[int]]:
-    rows, kept = [], []
-    for i, config in enumerate(configs):
+    rows, fits = encode_all(space, configs)
+    for i in np.flatnonzero(~fits):
         try:
-            rows.append(space.encode(config, f"{what} {i}"))
+            rows[i] = space.encode(configs[i], f"{what} {i}")
         except ProblemError as error:
             notes.append(f"left out, does not fit the space: {error}")
         else:
-            kept.append(i)
-    return np.array(rows).reshape(-1, len(space.names)), kept
+            fits[i] = True
+    return rows[fits], np.flatnonzero(fits).tolist()
 
 
 def _is_measured(observation: Observation, metrics: Sequence[str]) -> bool:

@@ -132,14 +132,26 @@ class Baselines(_Out):
     next_page_token: str | None = None
 
 
+def _is_left_out(value: object) -> bool:
+    return value is None
+
+
 class Budget(_In):
-    """How much a study may use."""
+    """How much a study may use; limits left out are shown as they were sent, not at all."""
 
     trials: int = Field(ge=1, le=100_000)
-    wall_s: float | None = Field(default=None, gt=0, description="since the device's check passed")
-    compute_s: float | None = Field(default=None, gt=0, description="compression, all trials")
+    wall_s: float | None = Field(
+        default=None, gt=0, description="since the device's check passed", exclude_if=_is_left_out
+    )
+    compute_s: float | None = Field(
+        default=None, gt=0, description="compression, all trials", exclude_if=_is_left_out
+    )
     min_gain: float | None = Field(
-        default=None, gt=0, lt=1, description="least gain a further trial must promise, a fraction"
+        default=None,
+        gt=0,
+        lt=1,
+        description="least gain a further trial must promise, a fraction",
+        exclude_if=_is_left_out,
     )
 
 
@@ -363,6 +375,10 @@ class TrialDetail(Trial):
         description="`layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement"
     )
     sparsity: list[dict[str, Any]] = Field(description="of each layer, from compression")
+    survival: list[dict[str, Any]] = Field(
+        description="what is left of its weights and answers in each form from torch to the "
+        "device: `Stage` of docs/protocol.md"
+    )
     schedule: dict[str, Any] | None = Field(description="the plain schedule that was run")
     training: dict[str, Any] | None = Field(description="the plain fine-tuning settings")
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")

@@ -82,6 +82,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             **_members(row, schemas.Trial),
             "layers": measured[-1].result["layers"] if measured else [],
             "sparsity": row.details.get("sparsity", []),
+            "survival": row.details.get("survival", []),
             "schedule": row.details.get("schedule"),
             "training": row.details.get("training"),
             "history": row.details.get("history", []),

@@ -108,7 +108,11 @@ class Server:
         return {
             "artifacts": {name: self._file(f"{name} {text}") for name in names},
             "metrics": {"params": 100_000, "macs": 20_000_000, "model_bytes": 400_000},
-            "details": {"schedule": order["schedule"], "training": order["training"]},
+            "details": {
+                "schedule": order["schedule"],
+                "training": order["training"],
+                "thinning": [{"text": "cut conv1: 16 -> 8 filters\nMACs 40 -> 20"}],
+            },
         }
 
     def _file(self, text: str) -> dict[str, Any]:

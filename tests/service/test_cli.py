@@ -103,7 +103,7 @@ def test_a_study_is_watched_to_its_end_and_then_listed_and_shown(
     assert status == 0
     assert "trial 0: 1.600 ms, ratio 0.800, Top-1 98.00 %, feasible" in out
     assert "best feasible: trial 1, 1.400 ms, ratio 0.700" in out
-    assert out.rstrip().splitlines()[-2] == f"{study_id} is finished"
+    assert out.rstrip().splitlines()[-2] == f"{study_id} is finished: all 2 trials are finished"
 
     assert re.search(rf"{study_id} +digits +finished +2 of 2 +0\.700", at("study", "list")[1])
     assert "best feasible: trial 1" in at("study", "show", study_id)[1]
@@ -114,6 +114,7 @@ def test_a_study_is_watched_to_its_end_and_then_listed_and_shown(
     shown = at("trial", "show", trials[1]["id"])[1]
     assert "pruners.filters.final_sparsity" in shown
     assert "conv1" in shown
+    assert "cut conv1: 16 -> 8 filters" in shown
     schedule = at("trial", "show", trials[1]["id"], "--schedule")[1]
     assert yaml.safe_load(schedule)["pruners"]["filters"]["group_type"] == "Filters"
 

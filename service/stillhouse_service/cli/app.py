@@ -18,6 +18,7 @@ from stillhouse_service.cli import (
     token,
     training,
     trial,
+    verify,
 )
 
 app = typer.Typer(
@@ -36,5 +37,6 @@ app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
+app.command()(verify.verify)
 app.command()(training.train)
 app.command()(demonstration.demo)

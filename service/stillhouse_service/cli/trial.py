@@ -20,6 +20,7 @@ from stillhouse_service.cli.options import (
     print_json,
     read_settings,
 )
+from stillhouse_service.cli.survival_table import print_survival
 from stillhouse_service.report import wording
 from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.watch import outcome
@@ -85,7 +86,7 @@ def show(
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show a trial: config, metrics, failure, layers."""
+    """Show a trial: config, metrics, failure, what was cut out, layers."""
     with Client(server) as client:
         trial = client.trials.get(trial_id)
     if schedule:
@@ -118,6 +119,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
             console.print(f"\n{title}", style="bold")
             for name, text in rows.items():
                 console.print(f"  {name:<40} {text}", soft_wrap=True)
+    for row in trial.json.get("thinning", ()):
+        console.print("\nthinning", style="bold")
+        for line in str(row.get("text", "")).splitlines():
+            console.print(f"  {line}", soft_wrap=True)
     if trial.layers:
         table = Table("layer", "type", "ms", "baseline ms", box=None, padding=(0, 2))
         for row in trial.layers:
@@ -129,3 +134,6 @@ def _print(trial: TrialDetail, console: Console) -> None:
             )
         console.print("\nlayers", style="bold")
         console.print(table)
+    if trial.survival:
+        console.print("\nsurvival", style="bold")
+        print_survival(trial.survival, console)
