@@ -19,12 +19,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
-from record import record
+from record import Cell, record
 from sqlalchemy import insert
 
 from stillhouse_service import attempts, lives, outcomes
@@ -82,7 +83,7 @@ def main() -> None:
                 reads += [[database, *row] for row in _reads(http, process, big)]
                 overheads += [[database, *row] for row in _overheads(http, store)]
             store.engine.dispose()
-    restart = [
+    restart: list[list[Cell]] = [
         [name, N_STUDIES, N_TRIALS, statistics.median(s for d, s in starts if d == name)]
         for name in dict.fromkeys(d for d, _ in starts)
     ]
@@ -326,7 +327,7 @@ def _overheads(http: httpx.Client, filled: _Filled) -> list[list[Any]]:
     for _ in range(N_OVERHEAD):
         report = {"token": lease["token"], "result": _result()}
         path = f"/v1/leases/{lease['id']}/result"
-        told.append(_timed(lambda path=path, report=report: _told(http, path, report)))
+        told.append(_timed(partial(_told, http, path, report)))
         begun_s = time.perf_counter()
         with ThreadedLease(http, ids) as waiting:  # the host asks again at once, as hosts do
             while not filled.compute():
