@@ -6,7 +6,7 @@ Depends on: numpy. The runtime comes in as a ``Backend``; this runs in the infer
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from stillhouse_benchmark.accuracy import Images, RankCache, compare, open_images, rank_labels
 from stillhouse_benchmark.backends import Backend, Network
+from stillhouse_benchmark.cooling import cool_down
 from stillhouse_benchmark.errors import JobFailed
 from stillhouse_benchmark.hostinfo import host_state
 from stillhouse_benchmark.interval import AGAIN, BASELINE, CANDIDATE
@@ -21,6 +22,7 @@ from stillhouse_benchmark.layers import Profile, layer_times
 from stillhouse_benchmark.lock import quiet_host
 from stillhouse_benchmark.preflight import check_outline, preflight
 from stillhouse_benchmark.protocol import Accuracy, Agreement, Job, Result, Stage
+from stillhouse_benchmark.rawtimes import pack_times
 from stillhouse_benchmark.survey import device_stage, survey
 from stillhouse_benchmark.timing import Clocks, Infer, Measurement, measure
 from stillhouse_benchmark.verify import verify
@@ -106,10 +108,14 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
     del network
 
     report("timing", 0.0)
+    start_c, is_hot = cool_down(lambda: bench.backend.temperature_c(job.device), bench.clocks.sleep)
     measurement = _time(job, bench, paths, probe.inputs[:1], report)
     report("layers", 0.0)
     profiles = _profile(job, bench, paths, probe.inputs[:1], measurement)
-    return _result(job, bench, measurement, accuracy, agreement, survival, profiles, started_s)
+    result = _result(job, bench, measurement, accuracy, agreement, survival, profiles, started_s)
+    host = replace(result.host, temperature_start_c=start_c)
+    flags = (*result.flags, "hot") if is_hot else result.flags
+    return replace(result, host=host, flags=flags)
 
 
 @dataclass(frozen=True)
@@ -208,7 +214,7 @@ def _judge(
         candidate = rank_labels(
             run, images, lambda done: report("accuracy", done_before + done * share)
         )
-    return compare(candidate, baseline)
+    return compare(candidate, baseline, images)
 
 
 def _time(
@@ -286,4 +292,5 @@ def _result(
         duration_s=bench.clocks.wall() - started_s,
         flags=measurement.flags,
         survival=survival,
+        raw_times=pack_times(measurement.rounds),
     )

@@ -177,12 +177,12 @@ def _weights(graph: onnx.GraphProto) -> dict[str, NDArray[np.float32]]:
 
 def _row(layer: str, weight: NDArray[Any]) -> dict[str, Any]:
     n_nonzero = int(np.count_nonzero(weight))
-    filters = weight.reshape(weight.shape[0], -1).any(axis=1)
+    is_kept: NDArray[np.bool_] = np.any(weight.reshape(weight.shape[0], -1), axis=1)
     return {
         "layer": layer,
         "shape": list(weight.shape),
         "n_weights": int(weight.size),
         "n_nonzero": n_nonzero,
         "sparsity": 1.0 - n_nonzero / weight.size,
-        "filter_sparsity": 1.0 - int(filters.sum()) / len(filters),
+        "filter_sparsity": 1.0 - int(is_kept.sum()) / len(is_kept),
     }

@@ -132,7 +132,7 @@ def _encode(
     space: Space, configs: Sequence[Config], what: str, notes: list[str]
 ) -> tuple[Rows, list[int]]:
     rows, fits = encode_all(space, configs)
-    for i in np.flatnonzero(~fits):
+    for i in np.flatnonzero(~fits).tolist():
         try:
             rows[i] = space.encode(configs[i], f"{what} {i}")
         except ProblemError as error:

@@ -4,7 +4,7 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
 
     ServiceError ── Unauthorized 401, Forbidden 403, NotFound 404,
                     Conflict 409, LeaseLost 409, IllegalTransition 409,
-                    SpecRejected 422, UpgradeRequired 426,
+                    BodyTooLarge 413, SpecRejected 422, KeyReused 422, UpgradeRequired 426,
                     SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
 """
 
@@ -90,6 +90,18 @@ class SpecRejected(ServiceError):
     def extensions(self) -> Mapping[str, Any]:
         """The problems, each with its path."""
         return {"problems": [asdict(problem) for problem in self.problems]}
+
+
+class KeyReused(ServiceError):
+    """An `Idempotency-Key` came with two different requests."""
+
+    status, slug, title = 422, "idempotency-key-reused", "Idempotency-Key used before"
+
+
+class BodyTooLarge(ServiceError):
+    """The request is larger than the server takes."""
+
+    status, slug, title = 413, "body-too-large", "Body too large"
 
 
 class UpgradeRequired(ServiceError):

@@ -52,6 +52,7 @@ def new_stage(
         device=device,
         order=dict(order),
         n_spent=0,
+        priority=work.studies.named(study_id).priority if study_id else 0,
         failure=None,
         available_at=work.now,
         created_at=work.now,

@@ -222,6 +222,37 @@ class StudySpec(_In):
     timing: TimingIn = TimingIn()
 
 
+class StudyChanges(_In):
+    """What a clone of a study has instead; members as in a StudySpec."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    baseline: str | None = None
+    device: str | None = None
+    template: str | None = Field(default=None, max_length=_MAX_TEXT)
+    training: str | None = Field(default=None, max_length=_MAX_TEXT)
+    objectives: list[str] | None = None
+    constraints: list[str] | None = None
+    budget: Budget | None = None
+    parallel: int | None = Field(default=None, ge=1, le=64)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the members that were sent."""
+        return self.model_dump(exclude_none=True)
+
+
+class PriorityIn(_In):
+    """How urgent a study is."""
+
+    priority: int = Field(ge=-1000, le=1000, description="higher goes first; studies begin with 0")
+
+
+class TrialIn(_In):
+    """A trial of the user's own."""
+
+    config: dict[str, Scalar] = Field(description="value of every active parameter")
+
+
 class Incumbent(_Out):
     """The best feasible trial so far."""
 
@@ -248,6 +279,7 @@ class Study(_Out):
     baseline_measurement: dict[str, int | float] | None = Field(
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
     )
+    priority: int = Field(description="its work goes before that of studies with a lower one")
     incumbent: Incumbent | None
     final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
     created_at: datetime
@@ -281,7 +313,7 @@ class Trial(_Out):
     study_id: str
     state: TrialState
     config: dict[str, Scalar]
-    origin: str = Field(description="`initial`, `model` or `random`")
+    origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
     prediction: dict[str, int | float]
     seed: int
     metrics: dict[str, int | float] | None

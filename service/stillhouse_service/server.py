@@ -32,6 +32,7 @@ class _Server(uvicorn.Server):
         """Answer the waiting device hosts, then end as uvicorn does."""
         self._app.state.is_stopping.set()
         self._app.state.jobs_bell.ring()
+        self._app.state.news_bell.ring()
         super().handle_exit(sig, frame)
 
 

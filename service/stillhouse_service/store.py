@@ -159,9 +159,8 @@ class Store:
             session.connection()  # the write lock comes first: time stamps are in commit order
             work = UnitOfWork(session, self._clock(), user)
             yield work
-        if work.topics:
-            for listener in self._listeners:
-                listener(frozenset(work.topics))
+        for listener in self._listeners:
+            listener(frozenset(work.topics))
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:

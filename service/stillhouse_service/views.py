@@ -59,6 +59,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         parameters=row.problem["parameters"],
         counts=counts,
         baseline_measurement=row.baseline_measurement,
+        priority=row.priority,
         incumbent=incumbent,
         final=row.final,
         created_at=row.created_at,

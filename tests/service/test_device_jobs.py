@@ -1,5 +1,6 @@
 """What device hosts get, over real HTTP: leases, tokens, losses, failures."""
 
+import base64
 import threading
 import time
 from typing import Any
@@ -176,6 +177,22 @@ def test_a_late_result_is_taken_when_nobody_else_has_finished(serve: Any, connec
     refused = other.measure(lease)
     assert refused.status_code == 409
     assert refused.json()["type"] == "/problems/lease-lost"
+
+
+def test_raw_times_are_kept_as_an_artifact(server: Any, connect: Any, result: Any) -> None:
+    study = server.study()
+    host = connect(server)
+    lease = host.lease()
+    packed = base64.b64encode(b"all the times").decode()
+    refused = host.tell(lease, "result", result=result() | {"raw_times": "no base64!"})
+    assert refused.status_code == 422
+    assert refused.json()["problems"][0]["path"] == "result.raw_times"
+    kept = host.tell(lease, "result", result=result() | {"raw_times": packed})
+    assert kept.status_code == 204
+    with server.store.read() as view:
+        (row,) = view.log.measurements_of_study(study)
+        sha256 = row.result["raw_times"]
+    assert server.http.get(f"/v1/artifacts/{sha256}").content == b"all the times"
 
 
 @on_both

@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from stillhouse_benchmark.protocol import Device, Failure, Result
+from stillhouse_benchmark.protocol import FAILURE_CLASSES, Device, Failure, Result
+from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.template import parse_template
 from stillhouse_service import attempts, leases, lives, outcomes, states
 from stillhouse_service.artifacts import ArtifactStore
@@ -377,6 +378,17 @@ def test_reports_in_any_order_lose_and_double_nothing(world: Any) -> None:
 @pytest.mark.slow  # some minutes: every step is a transaction that is synced to disk
 def test_reports_in_any_order_lose_and_double_nothing_on_long_walks(world: Any) -> None:
     _walk(n_walks=100, n_steps=60)
+
+
+@pytest.mark.parametrize("policies", [COMPUTE_POLICIES, DEVICE_POLICIES])
+def test_every_class_of_failure_says_what_to_do(policies: Any) -> None:
+    assert all(policy.advice for policy in policies.values())
+
+
+def test_every_class_of_failure_has_a_policy() -> None:
+    errors = {one.failure_class for one in CompressionError.__subclasses__()}
+    assert errors - {"cancelled"} <= set(COMPUTE_POLICIES)
+    assert set(FAILURE_CLASSES) <= set(DEVICE_POLICIES)
 
 
 def test_a_study_that_cannot_work_names_all_its_problems(world: Any) -> None:

@@ -13,7 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse import Client, TrialDetail
-from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
+from stillhouse_service.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    print_json,
+    read_settings,
+)
 from stillhouse_service.cli.survival_table import print_survival
 from stillhouse_service.report import wording
 from stillhouse_service.report.proposals import why_proposed
@@ -50,6 +56,25 @@ def list_trials(
             kept,
         )
     Console().print(table)
+
+
+@app.command()
+def enqueue(
+    study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value; one --set each."),
+    ],
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Run a config of your own as a study's next trial; the optimizer learns from it."""
+    with Client(server) as client:
+        trial = client.studies.enqueue(study_id, read_settings(settings))
+    if as_json:
+        print_json(trial.json)
+    else:
+        typer.echo(f"{trial.id}: trial {trial.number} of {study_id}")
 
 
 @app.command()

@@ -192,9 +192,11 @@ def _print(report: Mapping[str, Any], console: Console) -> None:
             console.print(f"no stage of their own: {', '.join(stage['missing_layers'])}")
     if "quantised" in report:
         found = report["quantised"]
-        layers = f" at {', '.join(found['layers'])}" if found["layers"] else ""
-        said = "takes" if found["is_supported"] else f"refuses{layers}: {found['reason']}; not"
-        told = f"{found['runtime']} on {found['device']} {said} the int8 form"
-        console.print(f"{told} ({found['bytes']} bytes)", soft_wrap=True)
+        verb = "takes" if found["is_supported"] else "refuses"
+        told = f"{found['runtime']} on {found['device']} {verb} the int8 form"
+        told += f" of {found['bytes']} bytes"
+        if not found["is_supported"]:
+            told += f" at {', '.join(found['layers']) or 'no layer it names'}: {found['reason']}"
+        console.print(told, soft_wrap=True)
     problem = report["problem"]
     console.print("nothing was lost" if problem is None else f"LOST: {problem}", soft_wrap=True)

@@ -23,11 +23,12 @@ from stillhouse_benchmark.protocol import (
     Result,
 )
 from stillhouse_benchmark.wire import Fields
-from stillhouse_service import leases, schemas, views
+from stillhouse_service import leases, raw_times, schemas, views
 from stillhouse_service.bell import Bell
 from stillhouse_service.errors import UpgradeRequired
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
+    Artifacts,
     ServerSettings,
     View,
     Work,
@@ -143,10 +144,12 @@ def heartbeat(lease_id: str, body: Json, work: Work, settings: ServerSettings) -
 
 
 @host_router.post("/v1/leases/{lease_id}/result", status_code=204, dependencies=[needs("worker")])
-def report_result(lease_id: str, body: Json, work: Work) -> None:
+def report_result(lease_id: str, body: Json, work: Work, artifacts: Artifacts) -> None:
     """Report what was measured; reporting it again is harmless."""
     get = Fields(body)
-    leases.result(work, lease_id, get.text("token"), Result.from_json(get.get("result"), "result"))
+    measured = Result.from_json(get.get("result"), "result")
+    token = get.text("token")
+    leases.result(work, lease_id, token, raw_times.keep(work, artifacts, measured))
 
 
 @host_router.post("/v1/leases/{lease_id}/check", status_code=204, dependencies=[needs("worker")])

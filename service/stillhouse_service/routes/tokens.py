@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from stillhouse_service import schemas, tokens, views
 from stillhouse_service.repositories.pages import read_number, to_token
 from stillhouse_service.routes.access import needs
-from stillhouse_service.routes.context import PageSize, PageToken, View, Work, problems
+from stillhouse_service.routes.context import Key, PageSize, PageToken, View, Work, problems
 
 router = APIRouter(prefix="/v1", tags=["administration"])
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["administration"])
     "/tokens", status_code=201, responses=problems(401, 403, 422), dependencies=[needs("admin")]
 )
 def create_token(wanted: schemas.TokenIn, work: Work) -> schemas.NewToken:
-    """Make a token; this answer is the only one that ever holds it."""
+    """Make a token; this answer is the only one that ever holds it, so that no key repeats it."""
     row, token = tokens.create(work, wanted.name, wanted.scopes, wanted.days)
     return schemas.NewToken(token=token, **views.token(row).model_dump())
 
@@ -35,9 +35,10 @@ def list_tokens(view: View) -> schemas.Tokens:
     responses=problems(401, 403, 404),
     dependencies=[needs("admin")],
 )
-def revoke_token(token_id: str, work: Work) -> schemas.Token:
+def revoke_token(token_id: str, work: Work, once: Key) -> schemas.Token:
     """End a token at once."""
-    return views.token(tokens.revoke(work, token_id))
+    once.do(work, lambda: tokens.revoke(work, token_id).id)
+    return views.token(work.tokens.named(token_id))
 
 
 @router.get("/events", responses=problems(401, 403, 422), dependencies=[needs("admin")])
