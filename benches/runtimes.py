@@ -116,8 +116,8 @@ def main() -> int:
     memory: list[list[Cell]] = [
         ["worker", _parent_peak_mb()],
         ["benchmark_app, today's runtime", app_mb],
-        *([f"inference process, {name}", peak_mb] for name, peak_mb in peaks_mb.items()),
     ]
+    memory += [[f"inference process, {name}", peak_mb] for name, peak_mb in peaks_mb.items()]
     overheads = sorted(demo.overheads_s)
     overhead: list[list[Cell]] = [
         [len(overheads), statistics.median(overheads), overheads[0], overheads[-1]]
