@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 _DOUBT = 1e-4
 # When fewer than this share of the last model-proposed trials kept the limits, the models were too
 # sure of themselves, and the probability counts up to this much more.
-_WANTED_RATE, _MOST_CAUTION = 0.4, 2.0
+_WANTED_RATE, _MOST_CAUTION = 0.25, 2.0
 _N_RECENT = 8
 
 

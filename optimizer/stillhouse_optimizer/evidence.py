@@ -6,14 +6,15 @@ Depends on: numpy.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stillhouse_optimizer.encoding import encode_all
 from stillhouse_optimizer.errors import ProblemError
-from stillhouse_optimizer.feasibility import is_feasible
+from stillhouse_optimizer.feasibility import end_of, is_feasible
 from stillhouse_optimizer.parameter import Config
 from stillhouse_optimizer.space import Rows, Space
 from stillhouse_optimizer.spec import Constraint, Observation, Problem, is_maximised
@@ -22,6 +23,8 @@ Array = NDArray[np.float64]
 
 # Metrics whose ratios mean something: half the latency is as much as a quarter from a half.
 _RATIO_ENDINGS = ("_ms", "_s", "_ratio", "_bytes", "macs", "params", "_per_s")
+# Trials nearest to a bound whose intervals say how wide one is there.
+_N_NEAR = 10
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,12 @@ class Evidence:
     Attributes:
         rows: Finished trials' configs (n, n_parameters), in trial order.
         is_measured: Which of them have every metric that is modelled; shape (n,).
-        is_feasible: Which of those meet every limit; shape (n,).
+        is_feasible: Which of those meet every limit, at the unfavourable ends of their intervals as
+            soon as one trial does; shape (n,).
         objective: How the objective is modelled: to be minimised.
         y: Modelled objective of the measured trials; shape (n_measured,).
         limits: For each constraint its target (upright: the limit is an upper one), the bound as
-            modelled and the measured trials' values.
+            modelled, less what an interval near it takes, and the measured trials' values.
         pending: Running trials' configs (n_pending, n_parameters).
         notes: Plain sentences on what was left out.
     """
@@ -99,6 +103,13 @@ def gather(
     values = [dict(o.metrics or {}) for o, ok in zip(observations, measured, strict=True) if ok]
     feasible = np.zeros(len(observations), dtype=bool)
     feasible[measured] = [is_feasible(v, problem.constraints)[0] for v in values]
+    sure = np.zeros(len(observations), dtype=bool)
+    sure[measured] = [_holds_at_ends(v, problem.constraints) for v in values]
+    # A trial at the limit itself would be no incumbent: its interval reaches beyond. Where not even
+    # one trial's interval keeps the limits, measured values must do.
+    has_margin = bool(sure.any())
+    if has_margin:
+        feasible = sure
 
     objective = _target(
         problem.objective,
@@ -111,10 +122,7 @@ def gather(
         is_feasible=feasible,
         objective=objective,
         y=np.array([objective.to_model(v[problem.objective]) for v in values], dtype=float),
-        limits=tuple(
-            _limit(constraint, [v[constraint.metric] for v in values])
-            for constraint in problem.constraints
-        ),
+        limits=tuple(_limit(constraint, values, has_margin) for constraint in problem.constraints),
         pending=pending_rows,
         notes=tuple(notes),
     )
@@ -123,15 +131,15 @@ def gather(
 def _encode(
     space: Space, configs: Sequence[Config], what: str, notes: list[str]
 ) -> tuple[Rows, list[int]]:
-    rows, kept = [], []
-    for i, config in enumerate(configs):
+    rows, fits = encode_all(space, configs)
+    for i in np.flatnonzero(~fits).tolist():
         try:
-            rows.append(space.encode(config, f"{what} {i}"))
+            rows[i] = space.encode(configs[i], f"{what} {i}")
         except ProblemError as error:
             notes.append(f"left out, does not fit the space: {error}")
         else:
-            kept.append(i)
-    return np.array(rows).reshape(-1, len(space.names)), kept
+            fits[i] = True
+    return rows[fits], np.flatnonzero(fits).tolist()
 
 
 def _is_measured(observation: Observation, metrics: Sequence[str]) -> bool:
@@ -145,11 +153,40 @@ def _target(metric: str, sign: float, values: Sequence[float]) -> Target:
     return Target(metric, metric.endswith(_RATIO_ENDINGS) and all(v > 0 for v in values), sign)
 
 
-def _limit(constraint: Constraint, values: Sequence[float]) -> tuple[Target, float, Array]:
+def _holds_at_ends(metrics: Mapping[str, float], constraints: Sequence[Constraint]) -> bool:
+    ends = ((c, end_of(metrics, c)) for c in constraints)
+    return is_feasible(metrics, constraints)[0] and all(
+        end is None or c.is_met(end) for c, end in ends
+    )
+
+
+def _limit(
+    constraint: Constraint, trials: Sequence[Mapping[str, float]], has_margin: bool
+) -> tuple[Target, float, Array]:
     sign = 1.0 if constraint.is_upper else -1.0
+    values = [trial[constraint.metric] for trial in trials]
     target = _target(constraint.metric, sign, [*values, constraint.bound])
     modelled = np.array([target.to_model(v) for v in values], dtype=float)
-    return target, target.to_model(constraint.bound), modelled
+    bound = target.to_model(constraint.bound)
+    if has_margin:
+        bound -= _margin(constraint, target, bound, trials, modelled)
+    return target, bound, modelled
+
+
+def _margin(
+    constraint: Constraint,
+    target: Target,
+    bound: float,
+    trials: Sequence[Mapping[str, float]],
+    modelled: Array,
+) -> float:
+    """How far, as modelled, an interval reaches beyond a value near the bound; 0 without any."""
+    widths = []
+    for i in np.argsort(np.abs(modelled - bound), kind="stable"):
+        end = end_of(trials[i], constraint)
+        if end is not None and math.isfinite(end) and not (target.is_log and end <= 0):
+            widths.append(max(target.to_model(end) - float(modelled[i]), 0.0))
+    return float(np.median(widths[:_N_NEAR])) if widths else 0.0
 
 
 def _trials(numbers: Sequence[int]) -> str:

@@ -39,20 +39,26 @@ def is_feasible(
     return not violations, violations
 
 
+def end_of(metrics: Mapping[str, float], constraint: Constraint) -> float | None:
+    """The unfavourable end of the limited metric's interval; None where it has no interval.
+
+    Ends stand among the metrics as ``<metric>_low`` and ``<metric>_high``.
+    """
+    return metrics.get(f"{constraint.metric}_{'high' if constraint.is_upper else 'low'}")
+
+
 def is_certain(metrics: Mapping[str, float], constraints: Sequence[Constraint]) -> bool:
     """Whether the limits hold at the unfavourable end of every limited metric's interval.
 
-    The ends stand among the metrics as ``<metric>_low`` and ``<metric>_high``. A metric without an
-    end is exact (bytes, MACs), but an accuracy without one is never certain: it was counted on a
-    sample of images.
+    A metric without an interval is exact (bytes, MACs), but an accuracy without one is never
+    certain: it was counted on a sample of images.
     """
     for constraint in constraints:
-        metric = constraint.metric
-        end = metrics.get(f"{metric}_high" if constraint.is_upper else f"{metric}_low")
+        end = end_of(metrics, constraint)
         if end is None:
-            if metric in COUNTED:
+            if constraint.metric in COUNTED:
                 return False
-            end = metrics.get(metric, math.nan)
+            end = metrics.get(constraint.metric, math.nan)
         if not math.isfinite(end) or not constraint.is_met(end):
             return False
     return True

@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 
 _N_TREES = 40
 _SHARE_OF_FEATURES = 0.8
-# Trials that one tree of a residual forest sees at most: keeps the time of a fit flat.
-RESIDUAL_SAMPLES = 256
+# Trials that one tree sees at most, of residuals and of a metric itself: keeps the time of a fit
+# flat.
+RESIDUAL_SAMPLES, PLAIN_SAMPLES = 256, 1024
 # Below this no prediction of a standardised target is believed.
 _MIN_VARIANCE = 1e-6
 

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 _NOISE_FLOOR = 1e-6
 _N_ITERATIONS = 40
 # Settings are learned on at most this many trials and used on at most that many.
-_MOST_LEARNED, _MOST_USED = 250, 2000
+_MOST_LEARNED, _MOST_USED = 150, 600
 _ROOT_5 = math.sqrt(5.0)
 
 

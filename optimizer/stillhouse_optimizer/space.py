@@ -99,6 +99,11 @@ class Space:
         """Each parameter's default as a code, whether active by default or not."""
         return np.array([self.code_of(j, p.default) for j, p in enumerate(self.parameters)])
 
+    def is_complete(self, rows: Rows) -> Mask:
+        """Which rows have every parameter that no condition guards; shape (n,)."""
+        always = [j for j, conditions in enumerate(self._conditions) if not conditions]
+        return np.asarray(~np.isnan(rows[:, always]).any(axis=1))
+
     def is_legal(self, rows: Rows) -> Mask:
         """Which rows break no forbidden clause; shape (n,)."""
         legal = np.ones(len(rows), dtype=bool)

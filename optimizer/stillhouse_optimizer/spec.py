@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
-from stillhouse_optimizer.errors import ProblemError
+from stillhouse_optimizer.errors import OptimizerError, ProblemError
 from stillhouse_optimizer.parameter import Config, Parameter, Value, read_number
 
 __all__ = [
@@ -34,7 +34,7 @@ SurrogateName = Literal["forest", "forest_plain", "gp", "auto"]
 # Every other metric is better when smaller.
 MAXIMISED = frozenset({"throughput_per_s", "top1", "top5"})
 
-_CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*(\S+)\s*")
+_CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([^\s*]+)\s*(\*\s*baseline)?\s*")
 
 
 def is_maximised(metric: str) -> bool:
@@ -49,16 +49,18 @@ class Constraint:
     Attributes:
         metric: Name of a metric in ``Observation.metrics``, in that metric's own unit.
         op: How the metric must stand to the bound.
-        bound: The limit.
+        bound: The limit, or that share of the baseline's value.
+        is_relative: Whether it is a share; ``against`` makes it absolute.
     """
 
     metric: str
     op: Operator
     bound: float
+    is_relative: bool = False
 
     @classmethod
     def parse(cls, text: str, where: str = "constraint") -> Constraint:
-        """Read ``"top1_drop <= 0.02"``.
+        """Read ``"top1_drop <= 0.02"`` or ``"model_bytes <= 0.5 * baseline"``.
 
         Raises:
             ProblemError: the text is not ``metric op number``.
@@ -70,31 +72,52 @@ class Constraint:
             bound = float(match[3])
         except ValueError:
             raise ProblemError(where, f"the bound must be a number, got {match[3]!r}") from None
-        return cls._checked(match[1], match[2], bound, where)
+        return cls._checked(match[1], match[2], bound, where, match[4] is not None)
 
     @classmethod
     def from_mapping(cls, data: object, where: str = "constraint") -> Constraint:
-        """Read ``{"metric", "op", "bound"}`` or the text form.
+        """Read ``{"metric", "op", "bound"}`` (and ``"is_relative"``) or the text form.
 
         Raises:
             ProblemError: a field is missing, unknown or of the wrong type.
         """
         if isinstance(data, str):
             return cls.parse(data, where)
-        fields = _object(data, where, required=("metric", "op", "bound"))
+        fields = _object(data, where, ("metric", "op", "bound"), optional=("is_relative",))
         metric = fields["metric"]
         if not isinstance(metric, str) or not metric:
             raise ProblemError(f"{where}.metric", f"wanted a metric's name, got {metric!r}")
         bound = read_number(fields["bound"], f"{where}.bound")
-        return cls._checked(metric, fields["op"], bound, where)
+        is_relative = fields.get("is_relative", False)
+        if not isinstance(is_relative, bool):
+            raise ProblemError(f"{where}.is_relative", f"wanted true or false, got {is_relative!r}")
+        return cls._checked(metric, fields["op"], bound, where, is_relative)
 
     @classmethod
-    def _checked(cls, metric: str, op: object, bound: float, where: str) -> Constraint:
+    def _checked(
+        cls, metric: str, op: object, bound: float, where: str, is_relative: bool
+    ) -> Constraint:
         if op not in get_args(Operator):
             raise ProblemError(f"{where}.op", f"wanted one of <=, >=, <, >, got {op!r}")
         if not math.isfinite(bound):
             raise ProblemError(f"{where}.bound", f"must be finite, got {bound}")
-        return cls(metric, cast(Operator, op), bound)
+        return cls(metric, cast(Operator, op), bound, is_relative)
+
+    def against(self, baseline: Mapping[str, float]) -> Constraint:
+        """The same limit as an absolute one.
+
+        Args:
+            baseline: The baseline's metrics.
+
+        Raises:
+            ProblemError: it is relative, and the baseline's value is not known.
+        """
+        if not self.is_relative:
+            return self
+        value = baseline.get(self.metric)
+        if value is None or not math.isfinite(value):
+            raise ProblemError("constraint", f"{self}: the baseline's {self.metric} is not known")
+        return Constraint(self.metric, self.op, self.bound * value)
 
     @property
     def is_upper(self) -> bool:
@@ -102,7 +125,13 @@ class Constraint:
         return self.op in ("<=", "<")
 
     def is_met(self, value: float) -> bool:
-        """Whether ``value`` satisfies the limit; NaN never does."""
+        """Whether ``value`` satisfies the limit; NaN never does.
+
+        Raises:
+            OptimizerError: the limit is relative and not yet held against a baseline.
+        """
+        if self.is_relative:
+            raise OptimizerError(f"{self} is relative; hold it against the baseline first")
         if self.op == "<=":
             return value <= self.bound
         if self.op == ">=":
@@ -110,7 +139,8 @@ class Constraint:
         return value < self.bound if self.op == "<" else value > self.bound
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.op} {self.bound:g}"
+        share = " * baseline" if self.is_relative else ""
+        return f"{self.metric} {self.op} {self.bound:g}{share}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillhouse_optimizer.additive import AdditiveModel, Terms, fit_additive
-from stillhouse_optimizer.forest import RESIDUAL_SAMPLES, ForestModel, Model, fit_forest
+from stillhouse_optimizer.forest import (
+    PLAIN_SAMPLES,
+    RESIDUAL_SAMPLES,
+    ForestModel,
+    Model,
+    fit_forest,
+)
 from stillhouse_optimizer.gp import fit_gp
 
 Array = NDArray[np.float64]
@@ -51,7 +57,7 @@ def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
     if name == "auto":
         name = _better(terms, x, y, seed)
     if name == "forest_plain":
-        return fit_forest(x, y, seed)
+        return fit_forest(x, y, seed, PLAIN_SAMPLES)
     if name == "gp":
         return fit_gp(terms, x, y)
     additive = fit_additive(terms, x, y)

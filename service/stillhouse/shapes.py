@@ -77,7 +77,9 @@ class Study(Shape):
         reason: Why it ended as it did, or why it does not move; None if there is nothing to say.
         counts: Trials by state, and `feasible`.
         baseline_measurement: The baseline on the study's device, validation split.
-        incumbent: The best feasible trial so far: `trial_id`, `number` and its metrics.
+        incumbent: The best feasible trial so far: `trial_id`, `number`, `is_certain` (the limits
+            hold at the unfavourable ends of its intervals too), `is_confirmed` (its latency was
+            measured again) and its metrics.
         final: The incumbent measured once on the test split, when the study is over.
         eta_s: Rough time left, seconds.
     """
@@ -110,6 +112,8 @@ class Trial(Shape):
     Attributes:
         number: 0, 1, 2, ... within its study.
         config: Value of each active parameter.
+        origin: `initial`, `model` or `random`.
+        prediction: What the model expected, with spread; empty unless it proposed the trial.
         metrics: What was measured; None before that.
         is_feasible: Whether it meets every constraint; None unless complete.
         violations: Metric -> by how much it misses its bound.
@@ -123,6 +127,7 @@ class Trial(Shape):
     state: str
     config: Mapping[str, Scalar]
     origin: str
+    prediction: Mapping[str, float]
     seed: int
     metrics: Mapping[str, float] | None
     is_feasible: bool | None

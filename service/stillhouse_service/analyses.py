@@ -11,10 +11,8 @@ from collections import OrderedDict
 from typing import Any
 
 from stillhouse_optimizer.importance import importances
-from stillhouse_optimizer.spec import Problem
 from stillhouse_service import report, views
-from stillhouse_service.checks import search_problem
-from stillhouse_service.incumbents import observed
+from stillhouse_service.incumbents import observed, problem_of
 from stillhouse_service.store import Store
 
 _N_KEPT = 32
@@ -40,7 +38,7 @@ class Analyses:
         key = (study_id, len(history))
         with self._lock:
             if key not in self._kept:
-                problem = Problem.from_mapping(search_problem(study.spec, study.problem))
+                problem = problem_of(study)
                 found = importances(problem, history, seed=int(study.spec["seed"]))
                 self._kept[key] = {
                     "study_id": study_id,

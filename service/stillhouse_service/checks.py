@@ -6,7 +6,8 @@ Depends on: stillhouse_compression.template, stillhouse_optimizer.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict
 from typing import Any
 
 from stillhouse_compression import datasets, models
@@ -18,7 +19,7 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.errors import Problem, SpecRejected
-from stillhouse_service.objectives import METRICS, RANGES
+from stillhouse_service.objectives import METRICS, OF_BASELINE, RANGES, constraints_of
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.states import BaselineState
 from stillhouse_service.tables import BaselineRow
@@ -81,12 +82,26 @@ def check_study(
     return search
 
 
-def search_problem(spec: Mapping[str, Any], search: Mapping[str, Any]) -> dict[str, Any]:
-    """Put a stored spec and its search space together as the optimizer reads them."""
+def search_problem(
+    spec: Mapping[str, Any],
+    search: Mapping[str, Any],
+    measured: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Put a stored spec and its search space together as the optimizer reads them.
+
+    Args:
+        spec: The spec.
+        search: Its search space.
+        measured: The study's `baseline_measurement`, which relative limits are held against; None
+            leaves them relative.
+    """
+    limits: Sequence[object] = spec["constraints"]
+    if measured is not None:
+        limits = [asdict(constraint) for constraint in constraints_of(spec, measured)]
     problem = {
         **search,
         "objectives": spec["objectives"],
-        "constraints": spec["constraints"],
+        "constraints": limits,
         "surrogate": spec["surrogate"],
     }
     n_initial = spec["optimizer"]["n_initial"]
@@ -112,6 +127,10 @@ def _constraint_problems(spec: StudySpec, baseline: BaselineRow | None) -> list[
 
 def _impossible(constraint: Constraint, baseline: BaselineRow | None) -> str | None:
     """Say why no trial could ever meet a constraint; none: some might."""
+    if constraint.is_relative:
+        if constraint.metric not in OF_BASELINE:
+            return f"{constraint.metric} compares with the baseline already"
+        return None if constraint.bound > 0 else "a share of the baseline's must be above 0"
     low, high = RANGES.get(constraint.metric, (0.0, math.inf))
     best = low if constraint.is_upper else high
     if not constraint.is_met(best):

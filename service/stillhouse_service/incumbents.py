@@ -31,15 +31,22 @@ def observed(trial: TrialRow) -> Observation:
     return Observation(config=trial.config, metrics=metrics, status=status)
 
 
+def problem_of(study: StudyRow) -> Problem:
+    """Show a study whose baseline the device has measured to the optimizer."""
+    measured = study.baseline_measurement or {}
+    return Problem.from_mapping(search_problem(study.spec, study.problem, measured))
+
+
 def judge(study: StudyRow, trial: TrialRow) -> None:
     """Hold a trial's measured values against the study's limits."""
-    constraints = constraints_of(study.spec)
+    constraints = constraints_of(study.spec, study.baseline_measurement)
     trial.is_feasible, trial.violations = is_feasible(trial.metrics or {}, constraints)
 
 
 def holds_for_certain(study: StudyRow, trial: TrialRow) -> bool:
     """Tell whether the unfavourable ends of a trial's intervals meet the limits too."""
-    return is_certain(trial.metrics or {}, constraints_of(study.spec))
+    constraints = constraints_of(study.spec, study.baseline_measurement)
+    return is_certain(trial.metrics or {}, constraints)
 
 
 def is_confirmed(trial: TrialRow) -> bool:
@@ -72,8 +79,7 @@ def to_confirm(work: UnitOfWork, study: StudyRow, who: str) -> TrialRow | None:
 
 def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:
     """Give the best of some trials; none: no trial meets the limits."""
-    problem = Problem.from_mapping(search_problem(study.spec, study.problem))
-    found = incumbent(problem, [observed(trial) for trial in trials])
+    found = incumbent(problem_of(study), [observed(trial) for trial in trials])
     return None if found is None else trials[found.index]
 
 

@@ -32,6 +32,31 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }
 
 
-def constraints_of(spec: Mapping[str, Any]) -> Sequence[Constraint]:
-    """Read the constraints of a stored study spec."""
-    return [Constraint.parse(text) for text in spec["constraints"]]
+# Metric -> its name in a study's `baseline_measurement`.
+OF_BASELINE: Mapping[str, str] = {
+    "latency_p50_ms": "p50_ms",
+    "latency_p95_ms": "p95_ms",
+    "throughput_per_s": "throughput_per_s",
+    "model_bytes": "model_bytes",
+    "macs": "macs",
+    "params": "params",
+    "top1": "validation_top1",
+    "top5": "validation_top5",
+}
+
+
+def constraints_of(
+    spec: Mapping[str, Any], measured: Mapping[str, float] | None
+) -> Sequence[Constraint]:
+    """Read the constraints of a stored study spec; relative ones held against the baseline.
+
+    Args:
+        spec: The spec.
+        measured: The study's `baseline_measurement`; None where the device has not checked yet.
+
+    Raises:
+        ProblemError: A relative one, and the baseline was not measured.
+    """
+    known = measured or {}
+    baseline = {metric: known[name] for metric, name in OF_BASELINE.items() if name in known}
+    return [Constraint.parse(text).against(baseline) for text in spec["constraints"]]

@@ -52,6 +52,7 @@ def new_stage(
         device=device,
         order=dict(order),
         n_spent=0,
+        priority=work.studies.named(study_id).priority if study_id else 0,
         failure=None,
         available_at=work.now,
         created_at=work.now,
@@ -199,7 +200,7 @@ def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> No
     found |= survival.tolerances(result.get("survival", ()))
     study.baseline_measurement = found
     top1 = found["validation_top1"]
-    for constraint in constraints_of(study.spec):
+    for constraint in constraints_of(study.spec, found):
         is_lower = constraint.metric == "top1" and not constraint.is_upper
         if is_lower and not constraint.is_met(top1):
             study.reason = (
@@ -271,7 +272,7 @@ def _finalised(
     """The incumbent has been measured on the test split, which has the last word."""
     trial = work.trials.named(_known(stage.trial_id))
     metrics = {**(trial.metrics or {}), **device_metrics}
-    holds, violations = is_feasible(metrics, constraints_of(study.spec))
+    holds, violations = is_feasible(metrics, constraints_of(study.spec, study.baseline_measurement))
     baseline = measurements.of_baseline(result)
     study.final = {
         "split": "test",

@@ -17,12 +17,12 @@ from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.propose import propose
-from stillhouse_optimizer.spec import Observation, Problem, Proposal
+from stillhouse_optimizer.spec import Observation, Problem
+from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import incumbents, outcomes
 from stillhouse_service.built_network import built_network
 from stillhouse_service.catalog import parameter_shapes
-from stillhouse_service.checks import search_problem
-from stillhouse_service.failures import Failure
+from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.ids import new_id, trial_seed
 from stillhouse_service.incumbents import observed
 from stillhouse_service.settings import Settings
@@ -42,17 +42,18 @@ class _Standing:
     state: StudyState
     spec: Mapping[str, Any]
     network: tuple[str, str]  # model and data set
-    search: Mapping[str, Any]
+    problem: Problem | None  # None until the device has measured the baseline
     n_trials: int
     n_open: int
     is_ending: bool  # its incumbent is being measured again, or on the test split
+    stop: str | None  # why no more trials are started
     history: Sequence[Observation]
     pending: Sequence[Mapping[str, Any]]
 
     @property
     def n_wanted(self) -> int:
         """How many trials may be started now."""
-        if self.is_ending:
+        if self.is_ending or self.stop is not None:
             return 0
         n_left = int(self.spec["budget"]["trials"]) - self.n_trials
         return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
@@ -64,6 +65,9 @@ class Steps:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        # Study -> number of its trials and of those told, when nothing was worth proposing: asking
+        # again before a trial has ended would only cost time.
+        self._asked_in_vain: dict[str, tuple[int, int]] = {}
 
     def advance(self, study_id: str, compute_problem: str | None = None) -> None:
         """Do whatever the study needs next, if anything.
@@ -76,23 +80,33 @@ class Steps:
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
             return
-        if standing.n_wanted:
+        stop = standing.stop
+        asked = standing.n_trials, len(standing.history)
+        is_in_vain = standing.n_open > 0 and self._asked_in_vain.get(study_id) == asked
+        if standing.n_wanted and not is_in_vain:
             try:
-                self._propose(study_id, standing)
+                stop = self._propose(study_id, standing)
             except SpaceExhausted as end:
-                if standing.n_open == 0:
-                    self._finish(study_id, f"all {end.n_configs} configs of the space were tried")
-        elif standing.n_open == 0:
-            self._finish(study_id, f"all {standing.spec['budget']['trials']} trials are finished")
+                stop = f"all {end.n_configs} configs of the space were tried"
+            if stop is not None:
+                self._asked_in_vain[study_id] = asked
+        if standing.n_open == 0 and (stop is not None or standing.is_ending):
+            self._finish(study_id, stop or "")
 
     def _read(self, study_id: str) -> _Standing:
         with self._store.read() as view:
             study = view.studies.named(study_id)
             running = view.trials.open_of(study_id)
             n_trials = view.trials.n_of(study_id)
-            n_left = int(study.spec["budget"]["trials"]) - n_trials
             is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
-            is_asking = study.state == StudyState.RUNNING and n_left > 0 and not is_ending
+            stop = stop_reason(
+                Budget.from_mapping(study.spec["budget"]),
+                n_trials,
+                (view.now - (study.started_at or view.now)).total_seconds(),
+                # Only who limits it pays for adding it up.
+                view.stages.compute_s(study_id) if study.spec["budget"].get("compute_s") else 0.0,
+            )
+            is_asking = study.state == StudyState.RUNNING and stop is None and not is_ending
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
             told = view.trials.told_of(study_id) if is_asking else []
@@ -101,49 +115,62 @@ class Steps:
                 state=study.state,
                 spec=study.spec,
                 network=(baseline.model, baseline.dataset),
-                search=study.problem,
+                problem=incumbents.problem_of(study) if is_asking else None,
                 n_trials=n_trials,
                 n_open=len(running),
                 is_ending=is_ending,
+                stop=stop,
                 history=[observed(trial) for trial in told],
                 pending=[trial.config for trial in running],
             )
 
-    def _propose(self, study_id: str, standing: _Standing) -> None:
-        """Ask the optimizer, outside of any transaction, and start what it proposes."""
+    def _propose(self, study_id: str, standing: _Standing) -> str | None:
+        """Ask the optimizer, outside of any transaction, and start what it proposes.
+
+        Returns:
+            Why no more trials should be started: the next one promises too little.
+        """
+        assert standing.problem is not None
         texts = standing.spec["template"], standing.spec["training"]
         proposals = propose(
-            Problem.from_mapping(search_problem(standing.spec, standing.search)),
+            standing.problem,
             standing.history,
             standing.pending,
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
             cheap_features=built_network(*texts, *standing.network),
         )
-        template = _template(*texts)
+        promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
+        if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
+            return stop
         with self._store.begin() as work:
             study = work.studies.named(study_id)
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
             if study.state != StudyState.RUNNING or not is_as_read:
-                return  # cancelled or paused while the optimizer thought
+                return None  # cancelled or paused while the optimizer thought
             for i, proposal in enumerate(proposals):
-                _start_trial(work, study, standing.n_trials + i, proposal, template)
+                number = standing.n_trials + i
+                trial = start_trial(work, study, number, proposal.config, proposal.origin, DRIVER)
+                trial.prediction = dict(proposal.prediction)
+        return None
 
     def _pause_if_failing(self, study_id: str) -> bool:
-        """Pause a study whose last trials all came to nothing."""
-        n = self._settings.n_failures_to_pause
+        """Pause a study when too many of its last trials failed for one cause."""
+        n, n_watched = self._settings.n_failures_to_pause, self._settings.n_trials_watched
         with self._store.read() as view:
             study = view.studies.named(study_id)
-            last = view.trials.last_told(study_id, study.failures_from, n)
-        if len(last) < n or any(trial.state == TrialState.COMPLETE for trial in last):
-            return False
-        causes = Counter(str((trial.failure or {}).get("class", "unknown")) for trial in last)
-        cause, n_times = causes.most_common(1)[0]
-        example = next(t for t in last if (t.failure or {}).get("class", "unknown") == cause)
+            last = view.trials.last_told(study_id, study.failures_from, n_watched)
+            causes = Counter(_cause(trial) for trial in last if trial.state != TrialState.COMPLETE)
+            if not causes or causes.most_common(1)[0][1] < n:
+                return False
+            cause, n_times = causes.most_common(1)[0]
+            example = next(trial for trial in last if _cause(trial) == cause)
+            failed = view.stages.failed_of(example.id)
+        advice = policy_of(failed.lane if failed else "compute", cause).advice
         reason = (
-            f"the last {n} trials all failed, {n_times} of them as {cause!r} (trial "
-            f"{example.number}: {(example.failure or {}).get('reason')}): mend the cause, then "
-            "resume the study, or cancel it"
+            f"{n_times} of the last {len(last)} trials failed as {cause!r} (trial "
+            f"{example.number}: {(example.failure or {}).get('reason')}): {advice}; then resume "
+            "the study, or cancel it"
         )
         with self._store.begin() as work:
             study = work.studies.named(study_id)
@@ -227,24 +254,34 @@ def _host_of(device: str) -> str:
     return device
 
 
+def _cause(trial: TrialRow) -> str | None:
+    """Name the class of a trial's failure; none: it did not fail."""
+    return None if trial.failure is None else str(trial.failure.get("class", "internal"))
+
+
 @lru_cache(maxsize=64)
 def _template(template_yaml: str, training_yaml: str) -> Template:
     """Read a stored template; it was checked when the study was made."""
     return parse_template(template_yaml, training_yaml)
 
 
-def _start_trial(
-    work: UnitOfWork, study: StudyRow, number: int, proposal: Proposal, template: Template
-) -> None:
-    """Add a trial and its first stage."""
+def start_trial(
+    work: UnitOfWork,
+    study: StudyRow,
+    number: int,
+    config: Mapping[str, Any],
+    origin: str,
+    who: str,
+) -> TrialRow:
+    """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
     trial = TrialRow(
         id=new_id("trl"),
         study_id=study.id,
         number=number,
         state=TrialState.QUEUED,
-        config=dict(proposal.config),
-        origin=proposal.origin,
-        prediction=dict(proposal.prediction),
+        config=dict(config),
+        origin=origin,
+        prediction={},
         seed=trial_seed(int(study.spec["seed"]), number),
         metrics=None,
         is_feasible=None,
@@ -258,18 +295,18 @@ def _start_trial(
         finished_at=None,
     )
     work.trials.add(trial)
-    work.created(trial, DRIVER, reason=proposal.origin)
+    work.created(trial, who, reason=origin)
     baseline = work.baselines.named(study.baseline_id)
     try:
         # Patterns of names are written out: the schedule that is kept says what it did.
-        rendered = template.render(
-            proposal.config, parameter_shapes(baseline.model, baseline.dataset)
+        rendered = _template(study.spec["template"], study.spec["training"]).render(
+            config, parameter_shapes(baseline.model, baseline.dataset)
         )
     except TemplateErrors as error:
         failure = Failure("render", "internal", str(error))
         trial.failure = failure.to_json()
-        work.move(trial, TrialState.FAILED, DRIVER, failure.reason)
-        return
+        work.move(trial, TrialState.FAILED, who, failure.reason)
+        return trial
     order = {
         "model": baseline.model,
         "dataset": baseline.dataset,
@@ -280,3 +317,4 @@ def _start_trial(
         "engine": study.spec["engine"],
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)
+    return trial

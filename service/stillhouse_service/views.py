@@ -20,6 +20,7 @@ from stillhouse_service.tables import (
     EventRow,
     MeasurementRow,
     StudyRow,
+    TokenRow,
     TrialRow,
     WorkerRow,
 )
@@ -58,6 +59,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         parameters=row.problem["parameters"],
         counts=counts,
         baseline_measurement=row.baseline_measurement,
+        priority=row.priority,
         incumbent=incumbent,
         final=row.final,
         created_at=row.created_at,
@@ -127,6 +129,11 @@ def device(row: DeviceRow, host: WorkerRow, work: UnitOfWork, ttl_s: float) -> s
     )
 
 
+def token(row: TokenRow) -> schemas.Token:
+    """Show a token."""
+    return schemas.Token.model_validate(_members(row, schemas.Token))
+
+
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:
     """Read the members of `schema` that `row` has under the same name."""
     return {name: getattr(row, name) for name in schema.model_fields if hasattr(row, name)}
@@ -141,6 +148,10 @@ def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | N
         return None
     n_ended = sum(counts[s] for s in (TrialState.COMPLETE, TrialState.FAILED))
     n_ended += counts[TrialState.UNSUPPORTED]
-    n_left = int(row.spec["budget"]["trials"]) - n_ended
+    budget = row.spec["budget"]
+    n_left = int(budget["trials"]) - n_ended
     mean_s = fmean((end - start).total_seconds() for start, end in spans)
-    return max(0.0, n_left * mean_s / int(row.spec["parallel"]))
+    left_s = n_left * mean_s / int(row.spec["parallel"])
+    if budget.get("wall_s") and row.started_at is not None:
+        left_s = min(left_s, float(budget["wall_s"]) - (work.now - row.started_at).total_seconds())
+    return max(0.0, left_s)

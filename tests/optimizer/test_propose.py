@@ -177,6 +177,26 @@ def test_when_all_trials_failed_the_study_goes_on_at_random(mixed_problem: Make,
     assert key(proposal.config) not in {key(o.config) for o in history}
 
 
+def test_a_limit_is_kept_with_the_room_that_its_interval_takes(
+    mixed_problem: Make, run: Run, metrics_of: Callable[..., dict[str, float]]
+) -> None:
+    def evaluate(config: Mapping[str, Any]) -> dict[str, float]:
+        metrics = metrics_of(config)
+        # As of few images: the bound lies 0.01 above what was measured.
+        return {**metrics, "top1_drop_high": metrics["top1_drop"] + 0.01}
+
+    trials, proposals = run(mixed_problem(), 18, evaluate=evaluate)
+    best = min(
+        t.metrics["latency_ratio"]
+        for t in trials
+        if t.metrics and t.metrics["top1_drop_high"] <= 0.02
+    )
+    # By hand: drop = 0.08 s^2 = 0.01 at the best lr, so s = 0.354 and exp(-0.354) = 0.702.
+    assert 0.701 <= best < 0.74
+    sure = [p.prediction["top1_drop"] for p in proposals[-4:]]
+    assert np.median(sure) < 0.015
+
+
 def test_when_nothing_is_feasible_the_model_looks_for_feasibility(
     mixed_problem: Make, run: Run
 ) -> None:

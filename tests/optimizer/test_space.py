@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillhouse_optimizer import Problem, ProblemError
+from stillhouse_optimizer.encoding import encode_all
 from stillhouse_optimizer.lattice import NO_LATTICE
 from stillhouse_optimizer.maximizer import search
 from stillhouse_optimizer.space import Space
@@ -151,3 +153,35 @@ def test_every_row_of_a_search_is_legal_in_any_space(
     other = to_configspace(problem)
     for row in rows[:: max(1, len(rows) // 25)]:
         Configuration(other, values=in_configspace(problem, space.decode(row)))
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_many_configs_are_read_as_one_by_one(
+    problems: st.SearchStrategy[dict[str, Any]], data: st.DataObject
+) -> None:
+    try:
+        space = Space(Problem.from_mapping(data.draw(problems)))
+    except ProblemError:
+        return
+    configs: list[dict[str, Any]] = [
+        dict(space.decode(row)) for row in space.sample(5, np.random.default_rng(0))
+    ]
+    junk: st.SearchStrategy[Any] = st.sampled_from(
+        [1, 1.0, True, None, "a", math.nan, math.inf, -1, 10**40, [1], {}]
+    )
+    for config in configs:
+        for name in data.draw(st.lists(st.sampled_from([*space.names, "alien"]), max_size=2)):
+            if data.draw(st.booleans()):
+                config[name] = data.draw(junk)
+            else:
+                config.pop(name, None)
+    rows, fits = encode_all(space, configs)
+    for config, row, fit in zip(configs, rows, fits, strict=True):
+        try:
+            expected = space.encode(config)
+        except ProblemError:
+            assert not fit
+        else:
+            assert fit
+            np.testing.assert_allclose(row, expected, atol=1e-12)

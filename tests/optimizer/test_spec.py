@@ -144,3 +144,17 @@ def test_any_json_is_a_problem_or_a_problem_error(data: dict[str, Any]) -> None:
         Problem.from_mapping(data)
     except OptimizerError as error:
         assert str(error)
+
+
+def test_a_limit_may_be_a_share_of_the_baseline() -> None:
+    limit = Constraint.parse("model_bytes <= 0.5 * baseline")
+    assert limit == Constraint("model_bytes", "<=", 0.5, is_relative=True)
+    assert str(limit) == "model_bytes <= 0.5 * baseline"
+    assert Constraint.parse(str(limit)) == limit
+    assert limit.against({"model_bytes": 1000.0}) == Constraint("model_bytes", "<=", 500.0)
+    with pytest.raises(ProblemError, match="the baseline's model_bytes is not known"):
+        limit.against({})
+    with pytest.raises(OptimizerError, match="hold it against the baseline first"):
+        limit.is_met(400.0)
+    absolute = Constraint.parse("top1 >= 0.9")
+    assert absolute.against({}) == absolute

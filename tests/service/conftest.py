@@ -1,23 +1,33 @@
-"""A real server on a real SQLite file, and two scripted parties: compute and a device host."""
+"""A real server on a real database, and two scripted parties: compute and a device host."""
 
 import hashlib
+import itertools
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from postgres_server import Postgres
 
 from stillhouse_service import attempts, outcomes
 from stillhouse_service.app import build_app
+from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.cli import main
+from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.settings import Settings
+from stillhouse_service.store import Store
 
 TEMPLATE = """\
 version: 1
@@ -40,31 +50,13 @@ Run = Callable[..., tuple[int, str, str]]
 _NO_TLS = False  # plain HTTP: reading the certificates would cost every client 50 ms
 
 
-class Server:
-    """A server in a thread of this process, on a free port."""
+class Scripted:
+    """What a test does with a server and, playing compute, with its database."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.app = build_app(settings)
-        self.store = self.app.state.store
-        self.artifacts = self.app.state.artifacts
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        config = uvicorn.Config(self.app, log_level="warning", timeout_graceful_shutdown=2)
-        self._uvicorn = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, daemon=True
-        )
-        self._thread.start()
-        wait_until(lambda: self._uvicorn.started, "the server to start")
-        self.http = httpx.Client(base_url=self.url, timeout=30, verify=_NO_TLS)
-
-    def stop(self) -> None:
-        self.http.close()
-        self._uvicorn.should_exit = True
-        self._thread.join(timeout=20)
-        self._listener.close()
+    store: Store
+    artifacts: ArtifactStore
+    http: httpx.Client
+    url: str
 
     def compute_all(self) -> int:
         """Play the compute cluster: do every stage that waits; the files are made up."""
@@ -105,7 +97,11 @@ class Server:
         return {
             "artifacts": {name: self._file(f"{name} {text}") for name in names},
             "metrics": {"params": 100_000, "macs": 20_000_000, "model_bytes": 400_000},
-            "details": {"schedule": order["schedule"], "training": order["training"]},
+            "details": {
+                "schedule": order["schedule"],
+                "training": order["training"],
+                "thinning": [{"text": "cut conv1: 16 -> 8 filters\nMACs 40 -> 20"}],
+            },
         }
 
     def _file(self, text: str) -> dict[str, Any]:
@@ -146,10 +142,101 @@ class Server:
         return answer.json()
 
 
+class Server(Scripted):
+    """A server in a thread of this process, on a free port."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.app = build_app(settings)
+        self.store = self.app.state.store
+        self.artifacts = self.app.state.artifacts
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        config = uvicorn.Config(self.app, log_level="warning", timeout_graceful_shutdown=2)
+        self._uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, daemon=True
+        )
+        self._thread.start()
+        wait_until(lambda: self._uvicorn.started, "the server to start")
+        self.http = httpx.Client(base_url=self.url, timeout=30, verify=_NO_TLS)
+
+    def stop(self) -> None:
+        self.http.close()
+        self._uvicorn.should_exit = True
+        self._thread.join(timeout=20)
+        self._listener.close()
+
+
+# Imports everything once and forks a server for each line it reads: a start costs no import.
+_FORKER = """
+import json, os, pathlib, signal, sys, uvicorn
+from stillhouse_service.app import build_app
+from stillhouse_service.settings import Settings
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    told = json.loads(line)
+    told["artifact_dir"] = pathlib.Path(told["artifact_dir"])
+    port = told.pop("port")
+    pid = os.fork()
+    if pid == 0:
+        app = build_app(Settings(**told))
+        uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
+        os._exit(0)
+    print(pid, flush=True)
+"""
+
+
+class KillableServer(Scripted):
+    """A server in a process of its own, on one port: killed with SIGKILL and started again."""
+
+    def __init__(self, settings: Settings) -> None:
+        app = build_app(settings)  # not served: for its database alone
+        self.store, self.artifacts = app.state.store, app.state.artifacts
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = int(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30, verify=_NO_TLS)
+        self._settings = {**asdict(settings), "artifact_dir": str(settings.artifact_dir)}
+        self._forker = subprocess.Popen(
+            [sys.executable, "-c", _FORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._pid = 0
+        self.start()
+
+    def start(self) -> None:
+        assert self._forker.stdin is not None
+        assert self._forker.stdout is not None
+        print(
+            json.dumps(self._settings | {"port": self._port}), file=self._forker.stdin, flush=True
+        )
+        self._pid = int(self._forker.stdout.readline())
+        wait_until(self._is_up, "the server to start", timeout_s=60)
+
+    def kill(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        self.kill()
+        self.http.close()
+        self._forker.communicate()
+
+    def _is_up(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/healthz", verify=_NO_TLS).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
 class Host:
     """A device host that says what it is told to say, over real HTTP."""
 
-    def __init__(self, server: Server, name: str = "edge-1", kind: str = "CPU") -> None:
+    def __init__(self, server: Scripted, name: str = "edge-1", kind: str = "CPU") -> None:
         self.http = httpx.Client(
             base_url=server.url,
             headers={"Stillhouse-Protocol": "1"},
@@ -205,6 +292,27 @@ class Host:
         n_baseline: int = 294,
     ) -> httpx.Response:
         return self.tell(lease, "result", result=made_up_result(ratio, n_correct, n_baseline))
+
+    def play(self, server: Server, study_id: str, ratios: list[float]) -> None:
+        """Play compute and device until the study is over.
+
+        Args:
+            server: Where it runs.
+            study_id: The study.
+            ratios: Of the trials, in order; a trial measured again gives the same.
+        """
+        left, told = iter(ratios), {}
+        while server.get(f"/v1/studies/{study_id}")["state"] in ("checking", "running"):
+            server.compute_all()
+            answer = self.ask(wait_s=0.2)
+            if answer.status_code != 200:
+                continue
+            lease = answer.json()
+            candidate, baseline = lease["job"]["candidate"], lease["job"]["baseline"]
+            key = candidate["sha256"]
+            if key not in told:
+                told[key] = 1.0 if candidate == baseline else next(left)
+            self.measure(lease, told[key])
 
 
 def made_up_result(
@@ -268,25 +376,66 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One real Postgres for all tests, with a database `blank` that is ours already."""
+    server = Postgres()
+    server.run("CREATE DATABASE blank")
+    engine = open_engine(server.url("blank"))
+    prepare(engine)
+    engine.dispose()
+    yield server
+    server.stop()
+
+
+def _settings(folder: Path, **changes: Any) -> Settings:
+    chosen: dict[str, Any] = {
+        "database_url": f"sqlite:///{folder}/stillhouse.db",
+        "artifact_dir": folder / "artifacts",
+        "compute": "none",
+        "n_threads": 1,
+        "retry_delay_s": 0.0,
+        "lock_dir": str(folder / "lock"),
+    }
+    return Settings(**(chosen | changes))
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database: SQLite, unless a test asks for `postgres` as well."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/stillhouse.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"test{next(_names)}"
+    is_ours = "serve" in request.fixturenames  # spares every server its migration
+    server.run(f"CREATE DATABASE {name}" + (" TEMPLATE blank" if is_ours else ""))
+    yield server.url(name)
+    server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, database: str) -> Iterator[Callable[..., Server]]:
     """Start a server; called again, another one on the same database and artifacts."""
     with ExitStack() as stack:
 
         def start(**changes: Any) -> Server:
-            chosen: dict[str, Any] = {
-                "database_url": f"sqlite:///{tmp_path}/stillhouse.db",
-                "artifact_dir": tmp_path / "artifacts",
-                "compute": "none",
-                "n_threads": 1,
-                "retry_delay_s": 0.0,
-                "lock_dir": str(tmp_path / "lock"),
-            }
-            server = Server(Settings(**(chosen | changes)))
+            server = Server(_settings(tmp_path, **({"database_url": database} | changes)))
             stack.callback(server.stop)
             return server
 
         yield start
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[KillableServer]:
+    """A server that can be killed."""
+    server = KillableServer(_settings(tmp_path))
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -312,6 +461,12 @@ def connect() -> Iterator[Callable[..., Host]]:
 def result() -> Callable[..., dict[str, Any]]:
     """Make up a device's report."""
     return made_up_result
+
+
+@pytest.fixture(scope="session")
+def template() -> str:
+    """A template of one parameter for resnet20_cifar."""
+    return TEMPLATE
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    db,
     demonstration,
     results,
     sensitivity,
     serving,
     study,
     templates,
+    token,
     training,
     trial,
     verify,
@@ -27,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serving.serve)
+app.add_typer(db.app, name="db")
+app.add_typer(token.app, name="token")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.command()(results.report)

@@ -13,9 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse import Client, TrialDetail
-from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
+from stillhouse_service.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    print_json,
+    read_settings,
+)
 from stillhouse_service.cli.survival_table import print_survival
 from stillhouse_service.report import wording
+from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.watch import outcome
 
 app = typer.Typer(no_args_is_help=True, help="Single evaluations of a study.")
@@ -52,6 +59,25 @@ def list_trials(
 
 
 @app.command()
+def enqueue(
+    study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value; one --set each."),
+    ],
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Run a config of your own as a study's next trial; the optimizer learns from it."""
+    with Client(server) as client:
+        trial = client.studies.enqueue(study_id, read_settings(settings))
+    if as_json:
+        print_json(trial.json)
+    else:
+        typer.echo(f"{trial.id}: trial {trial.number} of {study_id}")
+
+
+@app.command()
 def show(
     trial_id: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's id, trl_...")],
     schedule: Annotated[
@@ -60,7 +86,7 @@ def show(
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show a trial: config, metrics, failure, layers."""
+    """Show a trial: config, metrics, failure, what was cut out, layers."""
     with Client(server) as client:
         trial = client.trials.get(trial_id)
     if schedule:
@@ -82,6 +108,7 @@ def schedule_yaml(trial: TrialDetail) -> str:
 
 def _print(trial: TrialDetail, console: Console) -> None:
     console.print(f"{trial.id} of {trial.study_id}, seed {trial.seed}, {trial.origin}")
+    console.print(why_proposed(trial.origin, trial.prediction), soft_wrap=True)
     console.print(outcome(trial))
     for title, rows in (
         ("config", {k: wording.plain(v) for k, v in trial.config.items()}),
@@ -92,6 +119,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
             console.print(f"\n{title}", style="bold")
             for name, text in rows.items():
                 console.print(f"  {name:<40} {text}", soft_wrap=True)
+    for row in trial.json.get("thinning", ()):
+        console.print("\nthinning", style="bold")
+        for line in str(row.get("text", "")).splitlines():
+            console.print(f"  {line}", soft_wrap=True)
     if trial.layers:
         table = Table("layer", "type", "ms", "baseline ms", box=None, padding=(0, 2))
         for row in trial.layers:

@@ -1,6 +1,6 @@
 """What a study found, read from the API's JSON: the winner, what it is compared with, what failed.
 
-Depends on: the standard library. Report, demo and CLI all read a study through this module.
+Depends on: objectives. Report, demo and CLI all read a study through this module.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stillhouse_service.objectives import OF_BASELINE
+
 Json = Mapping[str, Any]
 
-_CONSTRAINT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*(\S+)\s*$")
+_CONSTRAINT = re.compile(r"^\s*(\w+)\s*(<=|>=|<|>)\s*([^\s*]+)\s*(\*\s*baseline)?\s*$")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,14 @@ class Facts:
     def constraints(self) -> list[Constraint]:
         """The study's limits, in its own order."""
         found = [_CONSTRAINT.match(text) for text in self.study["spec"].get("constraints", [])]
-        return [Constraint(m[1], m[2], float(m[3])) for m in found if m is not None]
+        measured: Json = self.study.get("baseline_measurement") or {}
+        limits = []
+        for m in found:
+            # A relative one is told as what it means; before the device's check nothing is.
+            share = measured.get(OF_BASELINE.get(m[1], "")) if m is not None and m[4] else 1.0
+            if m is not None and share is not None:
+                limits.append(Constraint(m[1], m[2], float(m[3]) * share))
+        return limits
 
     @property
     def accuracy_constraint(self) -> Constraint | None:

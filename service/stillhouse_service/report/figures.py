@@ -211,6 +211,11 @@ def _line(axis: str, at: float, name: str, colour: str) -> Figure:
 def _trial_text(trial: Json) -> str:
     metrics = trial["metrics"]
     lines = [f"<b>trial {trial['number']}</b> ({trial['origin']})"]
+    prediction: Json = trial.get("prediction") or {}
+    if prediction.get("p_feasible") is not None:
+        expected = wording.value("latency_ratio", prediction.get("latency_ratio"))
+        chance = f"{100 * prediction['p_feasible']:.0f} % to keep the limits"
+        lines.append(f"expected: ratio {expected}, {chance}")
     lines += [
         f"{wording.label(name)} {wording.value(name, metrics[name])}"
         for name in ("latency_p50_ms", "latency_ratio", "top1", "top1_drop")

@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotl
 
 from stillhouse_service.report import figures, importance_figures, sentences, tables, wording
 from stillhouse_service.report.facts import Facts
+from stillhouse_service.report.proposals import why_proposed
 
 Json = Mapping[str, Any]
 
@@ -96,6 +97,9 @@ def render_html(
         layers=plot("layers", figures.layer_times(facts)),
         layer_rows=tables.layer_rows(facts),
         settings=tables.settings(facts),
+        why_proposed=None
+        if facts.winner is None
+        else why_proposed(facts.winner["origin"], facts.winner["prediction"]),
         schedule=tables.schedule(facts.winner),
         environment=tables.environment_rows(facts, environment),
         value=wording.value,

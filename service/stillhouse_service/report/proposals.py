@@ -1,0 +1,42 @@
+"""Why a trial was proposed, in one sentence.
+
+Depends on: the standard library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from stillhouse_service.report import wording
+
+_CHANCES = {"p_feasible": "to keep the limits", "p_success": "to run at all"}
+
+
+def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
+    """Say why a trial was proposed and what the model expected of it.
+
+    Args:
+        origin: `initial`, `model`, `random` or `enqueued`.
+        prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
+    """
+    if origin == "initial":
+        return "One of the first trials, which fill the space before any model is asked."
+    if origin == "enqueued":
+        return "Asked for by a user."
+    if not prediction:
+        return "Drawn at random: there was too little to learn from."
+    metrics = [
+        name for name in prediction if f"{name}_low" in prediction and f"{name}_high" in prediction
+    ]
+    expected = [f"{wording.label(name)} {wording.interval(prediction, name)}" for name in metrics]
+    chances = [
+        f"{100 * prediction[name]:.0f} % {what}"
+        for name, what in _CHANCES.items()
+        if prediction.get(name, 1.0) < 0.995
+    ]
+    said = f"Proposed by the model, which expected {', '.join([*expected, *chances])}"
+    if "log_ei" in prediction:
+        gain = math.exp(prediction["log_ei"]) * prediction.get("p_feasible", 1.0)
+        said += f"; a gain of {100 * gain:.2g} % on average"
+    return f"{said}."
