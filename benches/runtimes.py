@@ -93,6 +93,12 @@ class Demo:
 
 def main() -> int:
     """Time every trial on both; write ``results/runtimes.json``."""
+    if not (DEMO / "stillhouse.db").is_file():
+        print(
+            f"NOT RUN: no demo in {DEMO}/; make demo, or let STILLHOUSE_DEMO name one",
+            file=sys.stderr,
+        )
+        return 0
     demo = Demo(DEMO)
     pythons = {"openvino": sys.executable, "openvino2021": _old_python()}
     rows: list[list[Cell]] = []
