@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    bench,
     demonstration,
     results,
     sensitivity,
@@ -34,3 +35,6 @@ app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
 app.command()(training.train)
 app.command()(demonstration.demo)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    bench.bench
+)
