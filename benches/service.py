@@ -25,15 +25,18 @@ from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
+import uvicorn
 from record import Cell, record
 from sqlalchemy import insert
 
 from stillhouse_service import attempts, lives, outcomes
+from stillhouse_service.app import build_app
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.checks import check_study
 from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.ids import utc_now
 from stillhouse_service.schemas import BaselineIn, Budget, OptimizerIn, StudySpec
+from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store
 from stillhouse_service.tables import TrialRow
@@ -81,6 +84,8 @@ def main() -> None:
             with _server(url, folder) as (http, process, times_s):
                 starts.append((database, *times_s))
                 reads += [[database, *row] for row in _reads(http, process, big)]
+            with _own_server(url, folder) as (http, own):
+                store.store = own  # so that what compute commits is heard at once, as from a driver
                 overheads += [[database, *row] for row in _overheads(http, store)]
             store.engine.dispose()
     restart: list[list[Cell]] = [
@@ -270,6 +275,26 @@ def _server(
         process.stdout.close()
         process.terminate()
         process.wait(timeout=30)
+
+
+@contextmanager
+def _own_server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, Store]]:
+    """A server in a thread of this process, and its store."""
+    settings = Settings(database_url=url, artifact_dir=folder / "artifacts", compute="none")
+    app = build_app(settings)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60
+        ) as http:
+            yield http, app.state.store
+        server.should_exit = True
+        thread.join(timeout=30)
 
 
 def _reads(http: httpx.Client, process: psutil.Process, study: str) -> list[list[Any]]:
