@@ -63,6 +63,7 @@ COMPUTE_POLICIES: Mapping[str, Policy] = {
     "compression": Policy(False, advice="do what the message says"),
     "thinning": Policy(False, advice="name layers that can be cut, or prune elements instead"),
     "export": Policy(False, advice="look at the network's own code: it cannot be exported"),
+    "mismatch": Policy(False, advice="the exported graph is not the network: report a bug"),
     "diverged": Policy(False, advice="lower the learning rate's range, or prune more slowly"),
     "out-of-memory": Policy(False, advice="lower the batch size, or compute on a larger machine"),
     "internal": Policy(False, advice="look at the server's log; this may be a bug of Stillhouse"),
