@@ -616,7 +616,7 @@ def test_code_gets_the_errors_of_a_schedule(model: Net) -> None:
         distiller.L2RankedStructureParameterPruner(
             "p", group_type="Filters", desired_sparsity=2, weihgts=["conv1.weight"]
         )
-    with pytest.raises(ScheduleError, match="needs a convolution"):
+    with pytest.raises(ScheduleError, match="Filters need a convolution"):
         distiller.L2RankedStructureParameterPruner(
             "p", group_type="Filters", desired_sparsity=0.5, weights=["fc.weight"], model=model
         )
