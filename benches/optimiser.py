@@ -27,11 +27,13 @@ import numpy as np
 from record import RESULTS, Cell, record
 from scipy.stats import wilcoxon  # type: ignore[import-untyped]  # has no types
 from suites.optimiser_networks import LEVELS, Network
+from suites.optimiser_plot import write_plot
 from suites.optimiser_searchers import run
 
 KINDS = ("smooth", "stepped")
-SEARCHERS = ("forest", "gp", "forest_plain", "optuna_gp", "optuna_tpe", "random")
-REFERENCE = "optuna_gp"
+SEARCHERS = ("forest", "auto", "gp", "forest_plain", "optuna_gp", "optuna_tpe", "random")
+OURS = ("forest", "auto", "gp", "forest_plain")
+PEERS = ("optuna_gp", "optuna_tpe")
 N_TRIALS = 60
 N_INSTANCES = 3
 DEFAULT_OUT = RESULTS / "optimiser.runs.jsonl"
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, default=9, help="seeds 0 to this, excluded")
     parser.add_argument("--summarise", action="store_true", help="run nothing")
+    parser.add_argument("--plot", type=Path, help="HTML file for curves of every cell")
     options = parser.parse_args(arguments)
 
     if not options.summarise:
@@ -56,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     _keep(options.out, _run(cell, seed))
     runs = _read(options.out)
     record("optimiser", _tables(runs), {"runs": len(runs), "trials_a_run": N_TRIALS})
+    if options.plot is not None:
+        write_plot(options.plot, runs, KINDS, list(LEVELS), SEARCHERS)
 
 
 def _cells() -> list[str]:
@@ -114,12 +119,21 @@ def _tables(
                 cpu += [entry["cpu_s_a_trial"] for entry in cell.values()]
                 row.append(_quartiles(list(cell.values())))
         quality.append([*row, f"{np.median(cpu):.3f} s" if cpu else None])
+    floors: list[Cell] = ["*floor*"]
+    for kind in KINDS:
+        networks = [_network(kind, number) for number in range(N_INSTANCES)]
+        for level in LEVELS:
+            lowest = [100 * network.floor(bounds[level]) for network, bounds in networks]
+            floors.append(f"{np.median(lowest):.1f}")
     columns = [f"{kind} {level}" for kind in KINDS for level in LEVELS]
     return {
-        "quality": (["searcher", *columns, "CPU a trial"], quality),
+        "quality": (["searcher", *columns, "CPU a trial"], [*quality, [*floors, None]]),
         "paired": (
-            [f"against {REFERENCE}", "pairs", "median change", "wins", "losses", "Wilcoxon p"],
-            [_paired(found, s) for s in SEARCHERS if s != REFERENCE],
+            ["paired", "pairs", "median change", "each cell", "wins", "losses", "Wilcoxon p"],
+            [
+                *(_paired(found, ours, "1", peer, "1") for peer in PEERS for ours in OURS),
+                _paired(found, "forest", "8", "forest", "1"),
+            ],
         ),
     }
 
@@ -132,22 +146,29 @@ def _quartiles(entries: Sequence[dict[str, Any]]) -> str | None:
     return f"{early:.1f} → {middle:.1f} ({low:.1f}–{high:.1f}; {len(entries)})"
 
 
-def _paired(found: dict[str, dict[int, dict[str, Any]]], searcher: str) -> list[Cell]:
-    ratios = []
+def _paired(
+    found: dict[str, dict[int, dict[str, Any]]], one: str, in_flight: str, other: str, beside: str
+) -> list[Cell]:
+    """One searcher against another on the same instances and seeds, at the last trial."""
+    name = f"{one}{', 8 in flight' if in_flight != '1' else ''} / {other}"
+    by_cell: list[list[float]] = []
     for kind in KINDS:
         for level in LEVELS:
-            ours = found.get(f"{kind}/{level}/{searcher}/1", {})
-            theirs = found.get(f"{kind}/{level}/{REFERENCE}/1", {})
-            ratios += [
-                ours[s]["best"][-1] / theirs[s]["best"][-1] for s in sorted(ours) if s in theirs
-            ]
+            ours = found.get(f"{kind}/{level}/{one}/{in_flight}", {})
+            theirs = found.get(f"{kind}/{level}/{other}/{beside}", {})
+            both = sorted(set(ours) & set(theirs))
+            by_cell.append([ours[s]["best"][-1] / theirs[s]["best"][-1] for s in both])
+    ratios = [ratio for cell in by_cell for ratio in cell]
     if not ratios:
-        return [searcher, 0, None, None, None, None]
-    wins = sum(r < 1 for r in ratios)
-    logs = np.log(ratios)
-    p = float(wilcoxon(logs).pvalue) if len(logs) > 5 else None
-    change = f"{100 * (float(np.median(ratios)) - 1):+.1f} %"
-    return [searcher, len(ratios), change, wins, sum(r > 1 for r in ratios), p]
+        return [name, 0, None, None, None, None, None]
+    p = float(wilcoxon(np.log(ratios)).pvalue) if len(ratios) > 5 else None
+    cells = " ".join(_change(cell) if cell else "–" for cell in by_cell)
+    wins, losses = sum(r < 1 for r in ratios), sum(r > 1 for r in ratios)
+    return [name, len(ratios), f"{_change(ratios)} %", cells, wins, losses, p]
+
+
+def _change(ratios: Sequence[float]) -> str:
+    return f"{100 * (float(np.median(ratios)) - 1):+.1f}"
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

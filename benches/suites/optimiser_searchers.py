@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optuna
 from suites.optimiser_networks import Network
 
 from stillhouse_optimizer import Observation, Problem, propose
+
+if TYPE_CHECKING:
+    import optuna
 
 Trial = tuple[dict[str, Any], float, float]  # config, latency ratio, accuracy drop
 Measure = Callable[[Mapping[str, Any]], tuple[float, float]]
@@ -64,6 +66,10 @@ def _ours(
 def _optuna(
     name: str, network: Network, bound: float, n: int, seed: int, measure: Measure
 ) -> list[Trial]:
+    try:
+        import optuna  # ours and random search run without the peers
+    except ModuleNotFoundError:
+        raise SystemExit(f"{name} is not installed: pip install 'stillhouse[bench]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
     def constraints(trial: optuna.trial.FrozenTrial) -> Sequence[float]:

@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 # Metrics whose ratios mean something: half the latency is as much as a quarter from a half.
 _RATIO_ENDINGS = ("_ms", "_s", "_ratio", "_bytes", "macs", "params", "_per_s")
+# No metric is larger; squares of what is would overflow.
+_LARGEST = 1e15
 # Trials nearest to a bound whose intervals say how wide one is there.
 _N_NEAR = 10
 
@@ -99,7 +101,7 @@ def gather(
     ]
     if lost:
         names = ", ".join(dict.fromkeys(wanted))
-        notes.append(f"{_trials(lost)} counted as failed: no finite value of {names}")
+        notes.append(f"{_trials(lost)} counted as failed: no usable value of {names}")
     values = [dict(o.metrics or {}) for o, ok in zip(observations, measured, strict=True) if ok]
     feasible = np.zeros(len(observations), dtype=bool)
     feasible[measured] = [is_feasible(v, problem.constraints)[0] for v in values]
@@ -146,7 +148,11 @@ def _is_measured(observation: Observation, metrics: Sequence[str]) -> bool:
     if observation.status != "complete" or observation.metrics is None:
         return False
     values = [observation.metrics.get(metric) for metric in metrics]
-    return all(value is not None and math.isfinite(value) for value in values)
+    return all(value is not None and _is_usable(value) for value in values)
+
+
+def _is_usable(value: float) -> bool:
+    return math.isfinite(value) and abs(value) <= _LARGEST
 
 
 def _target(metric: str, sign: float, values: Sequence[float]) -> Target:
@@ -184,7 +190,7 @@ def _margin(
     widths = []
     for i in np.argsort(np.abs(modelled - bound), kind="stable"):
         end = end_of(trials[i], constraint)
-        if end is not None and math.isfinite(end) and not (target.is_log and end <= 0):
+        if end is not None and _is_usable(end) and not (target.is_log and end <= 0):
             widths.append(max(target.to_model(end) - float(modelled[i]), 0.0))
     return float(np.median(widths[:_N_NEAR])) if widths else 0.0
 

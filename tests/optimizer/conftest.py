@@ -134,7 +134,7 @@ def problems(draw: st.DrawFn) -> dict[str, Any]:
         "forbidden": forbidden,
         "constraints": [{"metric": "top1_drop", "op": "<=", "bound": 0.5}],
         "n_initial": 3,
-        "surrogate": draw(st.sampled_from(["forest", "forest_plain"])),
+        "surrogate": draw(st.sampled_from(["forest", "forest_plain", "gp", "auto"])),
     }
 
 

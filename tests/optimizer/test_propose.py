@@ -154,6 +154,7 @@ def test_a_one_point_space_gives_its_point_once() -> None:
         {"latency_ratio": float("nan"), "top1_drop": 0.0},
         {"latency_ratio": float("inf"), "top1_drop": 0.0},
         {"latency_ratio": 0.5},
+        {"latency_ratio": 0.5, "top1_drop": 1e300},
     ],
 )
 def test_a_metric_that_is_no_number_counts_as_failed_and_is_noted(
@@ -165,7 +166,7 @@ def test_a_metric_that_is_no_number_counts_as_failed_and_is_noted(
     proposal = propose(problem, broken, [], 3)[0]
     assert proposal.origin == "model"
     assert proposal.notes == (
-        "trial 2 counted as failed: no finite value of latency_ratio, top1_drop",
+        "trial 2 counted as failed: no usable value of latency_ratio, top1_drop",
     )
 
 
@@ -265,14 +266,16 @@ def test_any_history_of_any_space_gives_a_new_legal_config(
     except ProblemError:
         return
     rows = space.sample(8, np.random.default_rng(data.draw(st.integers(0, 99))))
-    metric = st.sampled_from([0.1, 0.4, 0.9, 1e9, -3.0, float("nan"), float("inf")])
+    odd = [0.1, 0.4, 0.9, 0.0, 1e9, -3.0, 1e300, 1e-300, float("nan"), float("inf")]
+    metric = st.sampled_from(odd)
     statuses: st.SearchStrategy[Status] = st.sampled_from(
         ["complete", "complete", "failed", "unsupported"]
     )
     history = []
     for row in rows[:6]:
         status = data.draw(statuses)
-        metrics = {"latency_ratio": data.draw(metric), "top1_drop": data.draw(metric)}
+        names = ["latency_ratio", "top1_drop", "top1_drop_high"]
+        metrics = {name: data.draw(metric) for name in names}
         known_metrics = metrics if status == "complete" or data.draw(st.booleans()) else None
         history.append(Observation(space.decode(row), known_metrics, status))
     pending = [space.decode(row) for row in rows[6:]]

@@ -158,3 +158,12 @@ def test_a_template_is_written_from_a_network(run: Run, tmp_path: Path) -> None:
 def test_a_template_for_an_unknown_network_names_those_there_are(run: Run) -> None:
     status, _, err = run("template", "resnet21_cifar")
     assert (status, "resnet20_cifar" in err, "Traceback" in err) == (2, True, False)
+
+
+def test_a_bench_is_run_by_name_and_gets_its_own_options(run: Run) -> None:
+    status, _, said = run("bench", "optimizer")
+    assert status == 1
+    assert "no bench 'optimizer'" in said
+    assert "optimiser" in said
+    # argparse's own status for an option it does not know: the option came through.
+    assert run("bench", "optimiser", "--no-such-option")[0] == 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    bench,
     db,
     demonstration,
     results,
@@ -40,3 +41,6 @@ app.command()(sensitivity.sensitivity)
 app.command()(verify.verify)
 app.command()(training.train)
 app.command()(demonstration.demo)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    bench.bench
+)
