@@ -1,5 +1,6 @@
 # Two commands: `make demo` and `make test`. Everything else is for developers.
 PYTHON ?= python3
+PYTHON39 ?= python3.9
 BIN := .venv/bin
 EXTRAS := dev,device
 ONLY ?=
@@ -34,9 +35,9 @@ tables: .venv/installed  ## write the tables of docs/ anew from benches/results/
 	$(BIN)/python benches/tables.py
 
 accept-ncs2:  ## for who has a stick: check every claim marked unverified, write accept-ncs2.json
-	python3.9 -m venv build/ncs2
+	$(PYTHON39) -m venv build/ncs2
 	build/ncs2/bin/pip install -q "./benchmark[openvino2021]"
-	build/ncs2/bin/stillhouse-worker accept-ncs2 --json accept-ncs2.json
+	build/ncs2/bin/stillhouse-worker accept-ncs2 --unplug --json accept-ncs2.json
 
 venv: .venv/installed
 

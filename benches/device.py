@@ -2,11 +2,14 @@
 
 Depends on: openvino with its benchmark_app, torch through stillhouse_compression for the networks.
 
-``STILLHOUSE_BENCH_QUICK=1`` does few repetitions, to see that it runs.
+Every alternation and every job is a line of ``results/device.runs.jsonl`` as soon as it is done: a
+bench that was stopped, or that ``STILLHOUSE_BENCH_MINUTES`` ends, goes on from there the next time.
+Delete the file to begin anew. ``STILLHOUSE_BENCH_QUICK=1`` does few repetitions and keeps none.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -16,9 +19,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from record import record
+from record import RESULTS, Cell, record
+from suites.resnet18 import INPUT_SHAPE, resnet18
 
 from stillhouse_benchmark.backends import load_backend
 from stillhouse_benchmark.errors import JobFailed
@@ -29,27 +34,41 @@ from stillhouse_compression.export import export_onnx
 from stillhouse_compression.models import build, model_info
 
 QUICK = bool(os.environ.get("STILLHOUSE_BENCH_QUICK"))
-NETWORKS = ("resnet20_cifar", "vgg16_bn_cifar", "mobilenet_v2_cifar")[: 1 if QUICK else 3]
+NETWORKS = ("resnet20_cifar", "vgg16_bn_cifar", "resnet18")[: 1 if QUICK else 3]
 N_ALTERNATIONS = 2 if QUICK else 7
 N_JOBS = {"resnet20_cifar": 2} if QUICK else {"resnet20_cifar": 100, "vgg16_bn_cifar": 20}
 SETTINGS = JobSettings(time_limit_s=3.0, max_aa_deviation=10.0) if QUICK else JobSettings()
 APP_S = 1 if QUICK else 5
+MINUTES = float(os.environ.get("STILLHOUSE_BENCH_MINUTES", "inf"))
+RUNS = RESULTS / "device.runs.jsonl"
 N_THREADS = 1
 
 
+Run = dict[str, Any]
+
+
 def main() -> None:
-    """Both comparisons; writes ``results/device.json``."""
+    """Both comparisons, as far as time goes; writes ``results/device.json``."""
+    runs = Runs()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = {network: _export(network, folder) for network in NETWORKS}
-        against_app = [_against_app(network, paths[network], folder) for network in NETWORKS]
-        against_self = [_against_self(network, paths[network]) for network in N_JOBS]
+        for network in NETWORKS:
+            while runs.is_wanted("app", network, N_ALTERNATIONS):
+                pair = {"ours_ms": _our_p50_ms(paths[network])}
+                pair["app_ms"] = _app_median_ms(paths[network], folder)
+                runs.add("app", network, pair)
+        # In turn, so that a bench that is stopped has some of each.
+        while any(runs.is_wanted("self", network, n) for network, n in N_JOBS.items()):
+            for network, n in N_JOBS.items():
+                if runs.is_wanted("self", network, n):
+                    runs.add("self", network, _against_self(paths[network]))
     record(
         "device",
         {
             "benchmark_app": (
-                ("network", "alternations", "ratio of medians", "95 % interval", "p50, ms"),
-                against_app,
+                ("network", "alternations", "ratio of medians", "95 % interval", "p50, ms", "load"),
+                [_app_row(n, runs.of("app", n)) for n in NETWORKS if len(runs.of("app", n)) > 1],
             ),
             "a-a": (
                 (
@@ -60,30 +79,65 @@ def main() -> None:
                     "interval holds 1",
                     "median half-width",
                     "median seconds",
+                    "load",
                 ),
-                against_self,
+                [_self_row(n, runs.of("self", n)) for n in N_JOBS if runs.of("self", n)],
             ),
         },
         {"n_threads": N_THREADS, "app_s": APP_S, "is_quick": QUICK},
     )
 
 
+class Runs:
+    """What has been measured so far, a line each."""
+
+    def __init__(self) -> None:
+        known = [] if QUICK or not RUNS.exists() else RUNS.read_text().splitlines()
+        self._all: list[Run] = [json.loads(line) for line in known]
+        self._ends_at = time.monotonic() + 60.0 * MINUTES
+
+    def of(self, part: str, network: str) -> list[Run]:
+        """The runs of one part with one network."""
+        return [run for run in self._all if (run["part"], run["network"]) == (part, network)]
+
+    def is_wanted(self, part: str, network: str, n: int) -> bool:
+        """Whether there are fewer than ``n``, and time is left."""
+        return len(self.of(part, network)) < n and time.monotonic() < self._ends_at
+
+    def add(self, part: str, network: str, found: Run) -> None:
+        """Keep one run, with the load it was measured under."""
+        load = round(os.getloadavg()[0], 2)
+        run = {"part": part, "network": network, **found, "load_1m": load}
+        self._all.append(run)
+        print(run, file=sys.stderr)
+        if not QUICK:
+            with RUNS.open("a") as stream:
+                stream.write(json.dumps(run) + "\n")
+
+
 def _export(network: str, folder: Path) -> Path:
     path = folder / f"{network}.onnx"
-    path.write_bytes(export_onnx(build(network).eval(), model_info(network).input_shape))
+    if network == "resnet18":
+        path.write_bytes(export_onnx(resnet18(), INPUT_SHAPE))
+    else:
+        path.write_bytes(export_onnx(build(network).eval(), model_info(network).input_shape))
     return path
 
 
-def _against_app(network: str, path: Path, folder: Path) -> list[str | float | int]:
+def _app_row(network: str, runs: list[Run]) -> list[Cell]:
     """Ratio of our p50 to benchmark_app's median, in turn, every time freshly compiled."""
-    logs, ours_ms = [], []
-    for _ in range(N_ALTERNATIONS):
-        ours_ms.append(_our_p50_ms(path))
-        logs.append(math.log(ours_ms[-1] / _app_median_ms(path, folder)))
+    logs = [math.log(run["ours_ms"] / run["app_ms"]) for run in runs]
     mean = statistics.fmean(logs)
     reach = student_t_quantile(0.975, len(logs) - 1) * statistics.stdev(logs) / len(logs) ** 0.5
     interval = f"{math.exp(mean - reach):.3f} to {math.exp(mean + reach):.3f}"
-    return [network, len(logs), math.exp(mean), interval, statistics.median(ours_ms)]
+    p50_ms = statistics.median(run["ours_ms"] for run in runs)
+    return [network, len(logs), math.exp(mean), interval, p50_ms, _load(runs)]
+
+
+def _load(runs: list[Run]) -> str:
+    """The load average over the runs."""
+    loads = [run["load_1m"] for run in runs]
+    return f"{min(loads):.1f} to {max(loads):.1f}"
 
 
 def _our_p50_ms(path: Path) -> float:
@@ -112,27 +166,30 @@ def _app_median_ms(path: Path, folder: Path) -> float:
     return float(report["execution_results"]["latency (ms)"])
 
 
-def _against_self(network: str, path: Path) -> list[str | float | int]:
-    """Default jobs whose candidate is the baseline: the truth is 1."""
-    told: list[Measurement] = []
-    seconds = []
-    for _ in range(N_JOBS[network]):
-        started_s = time.perf_counter()
-        try:
-            told.append(_job(path))
-        except JobFailed as failed:
-            print(failed.reason, file=sys.stderr)
-        seconds.append(time.perf_counter() - started_s)
-    estimates = [measured.estimate for measured in told]
+def _against_self(path: Path) -> Run:
+    """A default job whose candidate is the baseline: the truth is 1."""
+    started_s = time.perf_counter()
+    try:
+        found: Run = dataclasses.asdict(_job(path).estimate)
+    except JobFailed as failed:
+        print(failed.reason, file=sys.stderr)
+        found = {}
+    return {**found, "is_told": bool(found), "seconds": time.perf_counter() - started_s}
+
+
+def _self_row(network: str, runs: list[Run]) -> list[Cell]:
+    told = [run for run in runs if run["is_told"]]
     n = max(1, len(told))
+    widths = [max(r["high"] / r["ratio"] - 1.0, 1.0 - r["low"] / r["ratio"]) for r in told]
     return [
         network,
-        N_JOBS[network],
+        len(runs),
         len(told),
-        f"{sum(abs(e.ratio - 1.0) <= 0.02 for e in estimates) / n:.0%}",
-        f"{sum(e.low <= 1.0 <= e.high for e in estimates) / n:.0%}",
-        statistics.median([e.half_width for e in estimates] or [math.nan]),
-        statistics.median(seconds),
+        f"{sum(abs(r['ratio'] - 1.0) <= 0.02 for r in told) / n:.0%}",
+        f"{sum(r['low'] <= 1.0 <= r['high'] for r in told) / n:.0%}",
+        statistics.median(widths or [math.nan]),
+        statistics.median(run["seconds"] for run in runs),
+        _load(runs),
     ]
 
 

@@ -6,6 +6,7 @@ Depends on: numpy; the runtime comes in as a ``Backend``. Runs in the inference 
 from __future__ import annotations
 
 import base64
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ class Acceptance:
                 self._path.write_bytes(base64.b64decode(NETWORK))
             claims: list[tuple[str, Callable[[], tuple[bool, str]]]] = [
                 ("the runtime finds the device", self._is_found),
+                ("it may be used without being root", self._needs_no_root),
+                ("libusb from PyPI drives it", self._libusb_is_pypis),
                 ("it computes the self-test's answers", self._computes),
                 ("its outputs agree with the CPU's within the precision", self._agrees),
                 ("two loads of one network take the same time", self._repeats),
@@ -91,6 +94,20 @@ class Acceptance:
     def _is_found(self) -> tuple[bool, str]:
         device = self._backend.describe(self._device, "host")
         return True, f"{device.full_name}, {', '.join(device.precisions)}"
+
+    def _needs_no_root(self) -> tuple[bool, str]:
+        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        self._backend.describe(self._device, "host")
+        return not is_root, "run by root: run it as another user" if is_root else "found by a user"
+
+    def _libusb_is_pypis(self) -> tuple[bool, str]:
+        try:
+            maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False, "this system does not tell what is loaded"
+        loaded = {line.split()[-1] for line in maps.splitlines() if "libusb" in line}
+        told = ", ".join(sorted(loaded)) or "no libusb is loaded"
+        return any("libusb_package" in path for path in loaded), told
 
     def _computes(self) -> tuple[bool, str]:
         self_test(self._backend, self._device)

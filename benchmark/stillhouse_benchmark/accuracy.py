@@ -49,11 +49,7 @@ class Images:
         manifest = self.manifest
         mean = np.asarray(manifest.mean, dtype=np.float32).reshape(1, -1, 1, 1)
         std = np.asarray(manifest.std, dtype=np.float32).reshape(1, -1, 1, 1)
-        labels = _load(self.labels, "labels", np.int64, (manifest.n_images,))
-        if labels.min() < 0 or labels.max() >= manifest.n_classes:
-            raise JobFailed(
-                "bad-artifact", "accuracy", f"a label lies outside 0..{manifest.n_classes - 1}"
-            )
+        labels = self.load_labels()
         at = 0
         for shard, path in zip(manifest.shards, self.shards):
             pixels = _load(path, "shard", np.uint8, (shard.n_images, *manifest.shape))
@@ -64,6 +60,20 @@ class Images:
                 image /= std
                 yield image, int(labels[at])
                 at += 1
+
+    def load_labels(self) -> npt.NDArray[np.int64]:
+        """The split's labels.
+
+        Raises:
+            JobFailed: ``bad-artifact``: not what the manifest says.
+        """
+        manifest = self.manifest
+        labels = _load(self.labels, "labels", np.int64, (manifest.n_images,))
+        if labels.min() < 0 or labels.max() >= manifest.n_classes:
+            raise JobFailed(
+                "bad-artifact", "accuracy", f"a label lies outside 0..{manifest.n_classes - 1}"
+            )
+        return labels
 
 
 def open_images(manifest_path: Path, files: Callable[[str], Path], split: str) -> Images:
@@ -134,12 +144,14 @@ def rank_labels(
     return ranks
 
 
-def compare(candidate: Ranks, baseline: Ranks) -> Accuracy:
+def compare(candidate: Ranks, baseline: Ranks, images: Images) -> Accuracy:
     """Counts of both, and the images only one of them gets right."""
+    labels = np.asarray(images.load_labels())
+    n_classes = images.manifest.n_classes
     ours, theirs = candidate == 0, baseline == 0
     return Accuracy(
-        candidate=_counts(candidate),
-        baseline=_counts(baseline),
+        candidate=_counts(candidate, labels, n_classes),
+        baseline=_counts(baseline, labels, n_classes),
         n_disagree_candidate_only=int((ours & ~theirs).sum()),
         n_disagree_baseline_only=int((theirs & ~ours).sum()),
     )
@@ -177,8 +189,18 @@ class RankCache:
             return
 
 
-def _counts(ranks: Ranks) -> Counts:
-    return Counts(len(ranks), int((ranks < 1).sum()), int((ranks < 5).sum()))
+def _counts(ranks: Ranks, labels: npt.NDArray[np.int64], n_classes: int) -> Counts:
+    return Counts(
+        n_images=len(ranks),
+        top1_correct=int((ranks < 1).sum()),
+        top5_correct=int((ranks < 5).sum()),
+        class_images=_per_class(labels, n_classes),
+        class_correct=_per_class(labels[ranks < 1], n_classes),
+    )
+
+
+def _per_class(labels: npt.NDArray[np.int64], n_classes: int) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.bincount(labels, minlength=n_classes))
 
 
 def _load(

@@ -8,11 +8,12 @@ One JSON line in, one of::
 
     {"describe": [device, ...], "host": name}    {"list": host}    {"self_test": device}
     {"check": path, "device": name}              {"accept": device, "path": path or null}
+    {"survey": path, "device": name, "inputs": path, "outputs": path, "folder": path}
     {"job": Job or CheckJob, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
 
 JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer,
-``devices``, ``self_test``, ``claims``, ``check``, ``result``, ``checked`` or ``failure``, or
-``fatal``: a text.
+``devices``, ``self_test``, ``claims``, ``check``, ``survey``, ``result``, ``checked`` or
+``failure``, or ``fatal``: a text.
 """
 
 from __future__ import annotations
@@ -82,12 +83,30 @@ def main(arguments: list[str]) -> int:
 
             found = preflight(backend, Path(errand["check"]), errand["device"], None)
             say({"check": found.to_json()})
+        elif "survey" in errand:
+            say({"survey": _survey(backend, errand)})
         else:
             say(_do_job(backend, errand, say))
     except (BenchmarkError, RuntimeError) as error:
         say({"fatal": str(error)})
         return 1
     return 0
+
+
+def _survey(backend: Any, errand: Mapping[str, Any]) -> Mapping[str, object]:
+    """All forms of one network, or why the runtime refuses it."""
+    import numpy as np
+
+    from stillhouse_benchmark.survey import survey_to_device
+
+    inputs, outputs = np.load(errand["inputs"]), np.load(errand["outputs"])
+    path, folder = Path(errand["survey"]), Path(errand["folder"])
+    try:
+        stages = survey_to_device(backend, path, errand["device"], inputs, outputs, folder)
+    except JobFailed as failed:
+        failure = Failure(failed.failure_class, failed.stage, failed.reason, failed.layers)
+        return {"failure": failure.to_json()}
+    return {"stages": [stage.to_json() for stage in stages]}
 
 
 def _do_job(backend: Any, errand: Mapping[str, Any], say: Any) -> Mapping[str, object]:

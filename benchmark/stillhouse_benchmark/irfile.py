@@ -50,14 +50,14 @@ def weights_row(layer: str, weight: npt.NDArray[Any]) -> LayerWeights:
         weight: At least one dimension, the outputs first.
     """
     n_nonzero = int(np.count_nonzero(weight))
-    filters = weight.reshape(weight.shape[0], -1).any(axis=1)
+    is_kept: npt.NDArray[np.bool_] = np.any(weight.reshape(weight.shape[0], -1), axis=1)
     return LayerWeights(
         layer=layer,
         shape=tuple(int(size) for size in weight.shape),
         n_weights=int(weight.size),
         n_nonzero=n_nonzero,
         sparsity=1.0 - n_nonzero / weight.size,
-        filter_sparsity=1.0 - int(filters.sum()) / len(filters),
+        filter_sparsity=1.0 - int(is_kept.sum()) / len(is_kept),
     )
 
 

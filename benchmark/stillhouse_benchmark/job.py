@@ -6,7 +6,7 @@ Depends on: numpy. The runtime comes in as a ``Backend``; this runs in the infer
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping
 
@@ -14,13 +14,16 @@ import numpy as np
 
 from stillhouse_benchmark.accuracy import Images, RankCache, compare, open_images, rank_labels
 from stillhouse_benchmark.backends import Backend, Network
+from stillhouse_benchmark.cooling import cool_down
 from stillhouse_benchmark.errors import JobFailed
 from stillhouse_benchmark.hostinfo import host_state
 from stillhouse_benchmark.interval import AGAIN, BASELINE, CANDIDATE
 from stillhouse_benchmark.layers import Profile, layer_times
 from stillhouse_benchmark.lock import quiet_host
-from stillhouse_benchmark.onnxfile import read_onnx
-from stillhouse_benchmark.protocol import Accuracy, Agreement, Job, Result
+from stillhouse_benchmark.preflight import check_outline, preflight
+from stillhouse_benchmark.protocol import Accuracy, Agreement, Job, Result, Stage
+from stillhouse_benchmark.rawtimes import pack_times
+from stillhouse_benchmark.survey import device_stage, survey
 from stillhouse_benchmark.timing import Clocks, Infer, Measurement, measure
 from stillhouse_benchmark.verify import verify
 
@@ -99,40 +102,20 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
         )
         for name, network in networks.items()
     }
+    survival = _survey(job, bench, paths[CANDIDATE], probe, agreement[CANDIDATE])
     accuracy = _judge(job, bench, networks, images, report)
     networks.clear()  # timing compiles its own; two sets at once would double the memory
     del network
 
     report("timing", 0.0)
+    start_c, is_hot = cool_down(lambda: bench.backend.temperature_c(job.device), bench.clocks.sleep)
     measurement = _time(job, bench, paths, probe.inputs[:1], report)
     report("layers", 0.0)
     profiles = _profile(job, bench, paths, probe.inputs[:1], measurement)
-    return _result(job, bench, measurement, accuracy, agreement, profiles, started_s)
-
-
-def check_outline(path: Path) -> None:
-    """Refuse a damaged file, and a network we could not time, before the runtime sees it.
-
-    Raises:
-        JobFailed: ``bad-artifact``, or ``unsupported`` for open shapes and several inputs.
-    """
-    outline = read_onnx(path)
-    if len(outline.inputs) != 1 or len(outline.outputs) != 1:
-        raise JobFailed(
-            "unsupported",
-            "check",
-            f"a network needs one input and one output, {path.name} has {len(outline.inputs)} "
-            f"and {len(outline.outputs)}",
-        )
-    for name, shape in outline.inputs.items():
-        if 0 in shape or not shape:
-            told = ", ".join(str(size or "?") for size in shape)
-            raise JobFailed(
-                "unsupported",
-                "check",
-                f"input {name} has the open shape ({told}); export with a fixed shape such as "
-                "(1, 3, 32, 32)",
-            )
+    result = _result(job, bench, measurement, accuracy, agreement, survival, profiles, started_s)
+    host = replace(result.host, temperature_start_c=start_c)
+    flags = (*result.flags, "hot") if is_hot else result.flags
+    return replace(result, host=host, flags=flags)
 
 
 @dataclass(frozen=True)
@@ -188,6 +171,21 @@ def _runner(network: Network) -> Callable[[Array], Array]:
     return run
 
 
+def _survey(
+    job: Job, bench: Bench, path: Path, probe: _Probe, found: Agreement
+) -> tuple[Stage, ...]:
+    """The candidate in the runtime's own forms, and on the device."""
+    forms = survey(
+        bench.backend, path, job.device, probe.inputs, probe.outputs[CANDIDATE], bench.work_folder
+    )
+    backend = bench.backend
+    compiled = None
+    if job.device.startswith("MYRIAD") and backend.name == "openvino2021":
+        compiled = preflight(backend, path, job.device)
+    made_by = f"{backend.name} {backend.version} on {job.device} in {job.precision}"
+    return (*forms, device_stage(made_by, found, compiled))
+
+
 def _judge(
     job: Job, bench: Bench, networks: Mapping[str, Network], images: Images, report: Report
 ) -> Accuracy:
@@ -216,7 +214,7 @@ def _judge(
         candidate = rank_labels(
             run, images, lambda done: report("accuracy", done_before + done * share)
         )
-    return compare(candidate, baseline)
+    return compare(candidate, baseline, images)
 
 
 def _time(
@@ -266,6 +264,7 @@ def _result(
     measurement: Measurement,
     accuracy: Accuracy,
     agreement: Mapping[str, Agreement],
+    survival: tuple[Stage, ...],
     profiles: Mapping[str, Profile],
     started_s: float,
 ) -> Result:
@@ -292,4 +291,6 @@ def _result(
         ),
         duration_s=bench.clocks.wall() - started_s,
         flags=measurement.flags,
+        survival=survival,
+        raw_times=pack_times(measurement.rounds),
     )

@@ -17,7 +17,6 @@ from stillhouse_benchmark.backends import Backend
 from stillhouse_benchmark.backends.blame import unsupported_reason
 from stillhouse_benchmark.check_job import CheckJob, CheckResult, Preflight
 from stillhouse_benchmark.errors import BenchmarkError, JobFailed
-from stillhouse_benchmark.job import check_outline
 from stillhouse_benchmark.onnxfile import read_onnx
 
 # What 2021.4.2 says when the compiler is through and only the stick is missing.
@@ -59,6 +58,31 @@ def check_networks(
             raise JobFailed(str(said.failure_class), "compile", f"{network.name}: {said.reason}")
         found[network.name] = said
     return CheckResult(found, backend.version, time.perf_counter() - started_s)
+
+
+def check_outline(path: Path) -> None:
+    """Refuse a damaged file, and a network we could not time, before the runtime sees it.
+
+    Raises:
+        JobFailed: ``bad-artifact``, or ``unsupported`` for open shapes and several inputs.
+    """
+    outline = read_onnx(path)
+    if len(outline.inputs) != 1 or len(outline.outputs) != 1:
+        raise JobFailed(
+            "unsupported",
+            "check",
+            f"a network needs one input and one output, {path.name} has {len(outline.inputs)} "
+            f"and {len(outline.outputs)}",
+        )
+    for name, shape in outline.inputs.items():
+        if 0 in shape or not shape:
+            told = ", ".join(str(size or "?") for size in shape)
+            raise JobFailed(
+                "unsupported",
+                "check",
+                f"input {name} has the open shape ({told}); export with a fixed shape such as "
+                "(1, 3, 32, 32)",
+            )
 
 
 def preflight(backend: Backend, path: Path, device: str, precision: str | None = None) -> Preflight:

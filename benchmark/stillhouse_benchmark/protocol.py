@@ -13,6 +13,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
+from stillhouse_benchmark.agreement import Agreement
 from stillhouse_benchmark.check_job import (
     COMPILES,
     CheckJob,
@@ -25,7 +26,6 @@ from stillhouse_benchmark.manifest import SPLITS, DataManifest, File, Shard
 from stillhouse_benchmark.result import (
     RUNTIME_ROW,
     Accuracy,
-    Agreement,
     Counts,
     HostState,
     LayerTime,

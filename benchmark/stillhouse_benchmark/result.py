@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from stillhouse_benchmark.agreement import Agreement
 from stillhouse_benchmark.errors import ProtocolError
 from stillhouse_benchmark.survival import Stage
-from stillhouse_benchmark.wire import Fields, Message, text_item
+from stillhouse_benchmark.wire import Fields, Message, count_item, text_item
 
 RUNTIME_ROW = "(runtime)"
 
@@ -70,11 +70,15 @@ class Counts(Message):
         n_images: Images judged.
         top1_correct: The label has the highest score.
         top5_correct: The label is among the five highest (all of them when there are fewer).
+        class_images: Images of each class; empty from a host that does not count them.
+        class_correct: Of these, the label has the highest score.
     """
 
     n_images: int
     top1_correct: int
     top5_correct: int
+    class_images: tuple[int, ...] = ()
+    class_correct: tuple[int, ...] = ()
 
     @classmethod
     def from_json(cls, value: object, path: str = "counts") -> Counts:
@@ -84,6 +88,8 @@ class Counts(Message):
             n_images=get.integer("n_images", low=1),
             top1_correct=get.integer("top1_correct"),
             top5_correct=get.integer("top5_correct"),
+            class_images=get.each("class_images", count_item) if get.has("class_images") else (),
+            class_correct=get.each("class_correct", count_item) if get.has("class_correct") else (),
         )
         if not counts.top1_correct <= counts.top5_correct <= counts.n_images:
             raise ProtocolError(
@@ -159,8 +165,9 @@ class HostState(Message):
         load_1m: Load average of the last minute at the end of the job, None where unknown.
         runtime: ``openvino`` or ``openvino2021``.
         runtime_version: As the runtime tells it.
-        temperature_c: The device's temperature, None where unknown.
+        temperature_c: The device's temperature at the end of the job, None where unknown.
         n_threads: Inference threads, 0 when left to the runtime.
+        temperature_start_c: The device's temperature before timing, None where unknown.
     """
 
     cpu_model: str
@@ -170,6 +177,7 @@ class HostState(Message):
     runtime_version: str
     temperature_c: float | None
     n_threads: int
+    temperature_start_c: float | None = None
 
     @classmethod
     def from_json(cls, value: object, path: str = "host") -> HostState:
@@ -183,6 +191,9 @@ class HostState(Message):
             runtime_version=get.text("runtime_version"),
             temperature_c=get.optional("temperature_c", lambda name: get.number(name, -273.15)),
             n_threads=get.integer("n_threads") if get.has("n_threads") else 0,
+            temperature_start_c=get.optional(
+                "temperature_start_c", lambda name: get.number(name, -273.15)
+            ),
         )
 
 
@@ -206,8 +217,12 @@ class Result(Message):
         host: The host while it measured.
         duration_s: The whole job, seconds.
         flags: What a reader should know: ``time-limit`` (stopped before the interval was narrow
-            enough), ``drift`` (the last quarter was slower or faster than the first).
+            enough), ``drift`` (the last quarter was slower or faster than the first), ``busy`` (the
+            system interrupted many inferences), ``hot`` (the chip did not cool down before).
         survival: What is left of the candidate in each form the runtime gives it.
+        raw_times: Every single time: base64 of an ``.npz`` with ``candidate_wall_ms``,
+            ``candidate_cpu_ms`` and likewise ``baseline`` and ``baseline_again``, each float32
+            (n_rounds, n_blocks, n_runs); empty from a host that does not send them.
     """
 
     candidate: Timing
@@ -226,6 +241,7 @@ class Result(Message):
     duration_s: float
     flags: tuple[str, ...] = dataclasses.field(default=())
     survival: tuple[Stage, ...] = ()
+    raw_times: str = ""
 
     @classmethod
     def from_json(cls, value: object, path: str = "result") -> Result:
@@ -248,6 +264,7 @@ class Result(Message):
             duration_s=get.number("duration_s"),
             flags=get.each("flags", text_item) if get.has("flags") else (),
             survival=get.each("survival", Stage.from_json) if get.has("survival") else (),
+            raw_times=get.text_or_empty("raw_times") if get.has("raw_times") else "",
         )
         if result.latency_ratio_low > result.latency_ratio_high:
             raise ProtocolError(f"{path}.latency_ratio_low", "must not exceed latency_ratio_high")

@@ -52,12 +52,18 @@ class InferenceChild:
     Args:
         runtime: As ``load_backend`` takes it.
         clock: Injected for tests.
+        python: The interpreter, where the runtime lives in another one's environment.
 
     It must be started by a thread that lives as long as the child may: Linux kills a child whose
     parent thread ends when the child asked to die with its parent.
     """
 
-    def __init__(self, runtime: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        runtime: str,
+        clock: Callable[[], float] = time.monotonic,
+        python: str = sys.executable,
+    ) -> None:
         self._clock = clock
         self._messages: queue.Queue[Mapping[str, Any] | None] = queue.Queue()
         self._last_lines: collections.deque[str] = collections.deque(maxlen=N_LAST_LINES)
@@ -65,7 +71,7 @@ class InferenceChild:
         known = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([known] if known else [])])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stillhouse_benchmark.child", runtime, str(os.getpid())],
+            [python, "-m", "stillhouse_benchmark.child", runtime, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -115,6 +121,37 @@ class InferenceChild:
         errand = {"check": str(path.resolve()), "device": device}
         answer: Mapping[str, Any] = self.ask(errand, "check", limit_s)
         return answer
+
+    def survey(
+        self, path: Path, device: str, probe: tuple[Path, Path], folder: Path, limit_s: float
+    ) -> Sequence[Mapping[str, Any]]:
+        """Ask what is left of a network in every form; ``Stage`` objects as JSON.
+
+        Args:
+            path: ONNX.
+            device: Where it shall run.
+            probe: ``.npy`` files: inputs, and torch's outputs.
+            folder: Where the runtime's own files are written.
+            limit_s: For the whole of it, seconds.
+
+        Raises:
+            JobFailed: the runtime refused the network.
+            BenchmarkError: no answer, or no such device.
+        """
+        inputs, outputs = probe
+        errand = {
+            "survey": str(path.resolve()),
+            "device": device,
+            "inputs": str(inputs.resolve()),
+            "outputs": str(outputs.resolve()),
+            "folder": str(folder.resolve()),
+        }
+        answer: Mapping[str, Any] = self.ask(errand, "survey", limit_s)
+        if "failure" in answer:
+            told = Failure.from_json(answer["failure"])
+            raise JobFailed(told.failure_class, told.stage, told.reason, told.layers)
+        stages: Sequence[Mapping[str, Any]] = answer["stages"]
+        return stages
 
     def self_test(self, device: str, limit_s: float) -> None:
         """Let a device prove that it computes.

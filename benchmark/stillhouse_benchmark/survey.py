@@ -13,7 +13,9 @@ import numpy as np
 
 from stillhouse_benchmark.backends import Backend, Network
 from stillhouse_benchmark.check_job import Preflight
+from stillhouse_benchmark.errors import JobFailed
 from stillhouse_benchmark.irfile import read_weights
+from stillhouse_benchmark.preflight import preflight
 from stillhouse_benchmark.protocol import Agreement, Stage
 from stillhouse_benchmark.verify import agreement
 
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 
 
 def survey(
-    backend: Backend, path: Path, inputs: Array, reference: Array, folder: Path
+    backend: Backend, path: Path, device: str, inputs: Array, reference: Array, folder: Path
 ) -> tuple[Stage, ...]:
     """Write a network in the runtime's own forms and look at each.
 
     Args:
         backend: The runtime; its CPU runs every form in f32, so that what differs is the form's.
         path: ONNX.
+        device: Where the network will run.
         inputs: Probe batch (n, channels, height, width), normalised.
         reference: Torch's outputs, (n, classes).
         folder: Where to write.
@@ -39,7 +42,7 @@ def survey(
         JobFailed: the runtime cannot compile what it wrote itself.
     """
     stages = []
-    for form in backend.convert(path, folder):
+    for form in backend.convert(path, folder, device):
         network = backend.compile(form.path, "CPU", "f32", 1)
         stages.append(
             Stage(
@@ -52,12 +55,41 @@ def survey(
     return tuple(stages)
 
 
-def device_stage(made_by: str, found: Agreement, compiled: Preflight | None = None) -> Stage:
+def survey_to_device(
+    backend: Backend, path: Path, device: str, inputs: Array, reference: Array, folder: Path
+) -> tuple[Stage, ...]:
+    """The same, and the device as the last stage; MYRIAD without a stick only compiles.
+
+    Raises:
+        JobFailed: the runtime or the device refuses the network.
+        BenchmarkError: no such device.
+    """
+    forms = survey(backend, path, device, inputs, reference, folder)
+    compiled = None
+    if device.startswith("MYRIAD"):
+        compiled = preflight(backend, path, device)
+        if not compiled.is_supported:
+            raise JobFailed(
+                str(compiled.failure_class), "compile", compiled.reason, compiled.layers
+            )
+    if compiled is not None and device not in backend.device_names():
+        return (
+            *forms,
+            device_stage(f"{backend.name}'s compiler, no {device} here", None, compiled),
+        )
+    precision = backend.describe(device, "host").precisions[0]
+    network = backend.compile(path, device, precision, 1)
+    made_by = f"{backend.name} {backend.version} on {device} in {precision}"
+    found = agreement(run_all(network, inputs), reference)
+    return (*forms, device_stage(made_by, found, compiled))
+
+
+def device_stage(made_by: str, found: Agreement | None, compiled: Preflight | None = None) -> Stage:
     """The last stage: the network as the device runs it.
 
     Args:
         made_by: Runtime and device.
-        found: Its answers against torch's.
+        found: Its answers against torch's; None where it could not run.
         compiled: What the device's compiler told, if it tells anything.
     """
     if compiled is None:

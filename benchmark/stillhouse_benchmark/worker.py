@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import Sequence
+from typing import Callable, Mapping, Sequence
 
 from stillhouse_benchmark.cache import Cache
 from stillhouse_benchmark.client import Client
@@ -30,6 +31,8 @@ from stillhouse_benchmark.supervise import InferenceChild
 VERSION = "0.1.0"
 GIB = 1024**3
 ACCEPT_LIMIT_S = 600.0
+TEST_LIMIT_S = 60.0
+UNPLUG_LIMIT_S = 120.0
 log = logging.getLogger("stillhouse.worker")
 
 
@@ -85,6 +88,11 @@ def accept(arguments: Sequence[str]) -> int:
     parser.add_argument("--device", default="MYRIAD")
     parser.add_argument("--onnx", type=Path, help="a network of yours to try")
     parser.add_argument("--runtime", default="auto")
+    parser.add_argument(
+        "--unplug",
+        action="store_true",
+        help="also ask you to pull the device out and plug it in again",
+    )
     options = parser.parse_args(arguments)
     child = InferenceChild(options.runtime)
     try:
@@ -93,6 +101,8 @@ def accept(arguments: Sequence[str]) -> int:
         claims = child.ask(errand, "claims", ACCEPT_LIMIT_S)
     finally:
         child.kill()
+    if options.unplug:
+        claims.append(comes_back(options.runtime, options.device))
     report = {
         "device": options.device,
         "version": VERSION,
@@ -104,6 +114,36 @@ def accept(arguments: Sequence[str]) -> int:
         print(f"{'ok' if claim['is_met'] else 'FAILED':8}{claim['claim']}: {claim['found']}")
     print(f"wrote {options.json}")
     return 0 if all(claim["is_met"] for claim in claims) else 2
+
+
+def comes_back(
+    runtime: str,
+    device: str,
+    limit_s: float = UNPLUG_LIMIT_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Mapping[str, object]:
+    """Have a person pull a device out and plug it in; a claim like those of accept.py."""
+    claim = "it comes back after it was pulled out"
+    for is_wanted, what in ((False, "pull it out"), (True, "plug it in again")):
+        print(f"{device}: {what} now (within {limit_s:g} s) ...", flush=True)
+        deadline = clock() + limit_s
+        while _is_well(runtime, device) != is_wanted:
+            if clock() > deadline:
+                found = f"waited {limit_s:g} s in vain for: {what}"
+                return {"claim": claim, "is_met": False, "found": found}
+    return {"claim": claim, "is_met": True, "found": "gone, back, and computes as by hand"}
+
+
+def _is_well(runtime: str, device: str) -> bool:
+    """Whether a device passes its self-test in a process of its own."""
+    child = InferenceChild(runtime)
+    try:
+        child.self_test(device, TEST_LIMIT_S)
+    except BenchmarkError:
+        return False
+    finally:
+        child.kill()
+    return True
 
 
 COMMANDS = {"doctor": doctor, "check": check, "accept-ncs2": accept}

@@ -36,6 +36,7 @@ from stillhouse_compression.probe import make_probe
 from stillhouse_compression.schedule.config import dict_config
 from stillhouse_compression.schedule.scheduler import CompressionScheduler
 from stillhouse_compression.seeding import seeded
+from stillhouse_compression.survival import trace
 from stillhouse_compression.template.safe_yaml import dump
 from stillhouse_compression.thinning.report import ThinningReport
 from stillhouse_compression.thinning.thin import thin
@@ -92,6 +93,7 @@ class CompressedModel:
         layers: `LayerRow.to_json` of each convolution and linear layer.
         history: For each epoch ``stage`` (``schedule`` or ``recovery``), ``epoch, loss, lr,
             validation_top1, validation_loss``.
+        survival: What is left of it in torch, ONNX and back in torch; see `survival.trace`.
         thinning: `ThinningReport.to_json` of each thinning that cut something, and of the last.
         warnings: What the schedule's reading had to say.
     """
@@ -103,6 +105,7 @@ class CompressedModel:
     schedule_yaml: str
     metrics: dict[str, float]
     layers: list[dict[str, Any]]
+    survival: list[dict[str, Any]]
     history: list[dict[str, float | int | str]]
     thinning: list[dict[str, Any]]
     warnings: list[str]
@@ -125,6 +128,7 @@ def compress(task: CompressionTask, hooks: Hooks | None = None) -> CompressedMod
         TrainingDiverged: Loss or weights became NaN or infinite.
         ThinningError: The network cannot be thinned.
         ExportError: The network does not become an ONNX graph.
+        SurvivalError: The graph is not the network: zeros, a layer or its answers were lost.
         Cancelled: Somebody asked for the end.
     """
     hooks = hooks or Hooks()
@@ -220,6 +224,7 @@ class _Run:
                 "sparsity": sum(row.n_zero for row in rows) / n_weights,
             },
             layers=[row.to_json() for row in rows],
+            survival=trace(self.model, onnx, probe),
             history=self.history,
             thinning=[report.to_json() for report in self.reports],
             warnings=list(self.scheduler.warnings),

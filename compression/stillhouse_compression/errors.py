@@ -104,6 +104,12 @@ class ExportError(CompressionError):
     failure_class = "export"
 
 
+class SurvivalError(CompressionError):
+    """The exported graph is not the network it was made from: a wrong one gets no number."""
+
+    failure_class = "mismatch"
+
+
 class Cancelled(CompressionError):
     """Somebody asked for the end: not a failure of what ran."""
 

@@ -126,7 +126,10 @@ class SparsityRow:
         element: Share of zero elements.
         filters: Share of zero filters; of stored rows (outputs) for a linear layer.
         channels: Share of zero input channels; of stored columns (inputs) for a linear layer.
-        kernels: Share of zero kernels (``2D``).
+        rows: Share of zero rows of a linear layer's matrix as it multiplies: its inputs; 0 for a
+            convolution.
+        cols: Share of its zero columns: its outputs.
+        kernels: Share of zero kernels (``2D``); of stored rows for a linear layer.
         macs: Multiply-accumulates of one image; None when no input shape was given.
         params: Parameters of the layer, bias included.
     """
@@ -138,6 +141,8 @@ class SparsityRow:
     element: float
     filters: float
     channels: float
+    rows: float
+    cols: float
     kernels: float
     macs: int | None
     params: int
@@ -222,6 +227,8 @@ def sparsity_table(model: nn.Module, input_shape: Sequence[int] | None = None) -
                 element=1.0 - nonzero / weight.numel(),
                 filters=sparsity_cols(weight) if is_linear else sparsity_3D(weight),
                 channels=sparsity_rows(weight) if is_linear else sparsity_ch(weight),
+                rows=sparsity_rows(weight),
+                cols=sparsity_cols(weight),
                 kernels=sparsity_2D(weight),
                 macs=macs.get(name) if input_shape is not None else None,
                 params=sum(parameter.numel() for parameter in module.parameters()),

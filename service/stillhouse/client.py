@@ -5,6 +5,7 @@ Depends on: httpx.
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,7 +46,7 @@ class Client:
 
         Args:
             url: `http://host:port`, with or without a path in front of `/v1`.
-            token: Sent as `Authorization: Bearer`, for servers behind a proxy that wants one.
+            token: Sent as `Authorization: Bearer`; else `STILLHOUSE_TOKEN` of the environment.
             timeout_s: Longest wait for one answer.
             http: Sends the requests instead of a new httpx client; its base URL must be the
                 server's.
@@ -56,6 +57,7 @@ class Client:
         if not url.startswith(("http://", "https://")):
             raise ConnectionFailed(f"wanted an address like http://host:8470, got {url!r}")
         self.url = url.rstrip("/")
+        token = token or os.environ.get("STILLHOUSE_TOKEN")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = http or httpx.Client(base_url=self.url, headers=headers, timeout=timeout_s)
         self._transport = Transport(self._http)

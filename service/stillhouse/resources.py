@@ -97,20 +97,47 @@ class Studies:
         """Give one as it stands now."""
         return Study.from_json(self._transport.get(_path("studies", study_id)))
 
+    def clone(self, study_id: str, changes: Json | None = None) -> Study:
+        """Start a study like this one.
+
+        Args:
+            study_id: The study to copy; its trials stay its own.
+            changes: Members of a StudySpec that the new one has instead, such as `budget`.
+
+        Raises:
+            ProblemError: What comes out cannot work.
+        """
+        path = _path("studies", study_id, "clone")
+        return Study.from_json(self._transport.post(path, dict(changes or {})))
+
+    def enqueue(self, study_id: str, config: Json) -> Trial:
+        """Run a config of your own as its next trial; the optimizer learns from it.
+
+        Raises:
+            ProblemError: It is none of the study's space, or the study takes no more trials.
+        """
+        path = _path("studies", study_id, "trials")
+        return Trial.from_json(self._transport.post(path, {"config": dict(config)}))
+
+    def set_priority(self, study_id: str, priority: int) -> Study:
+        """Let its work go before that of studies with a lower priority; all begin with 0."""
+        path = _path("studies", study_id, "priority")
+        return Study.from_json(self._transport.post(path, {"priority": priority}))
+
     def cancel(self, study_id: str) -> Study:
         """End it early; finished trials stay."""
         path = _path("studies", study_id, "cancel")
-        return Study.from_json(self._transport.post(path, is_repeatable=True))
+        return Study.from_json(self._transport.post(path))
 
     def pause(self, study_id: str) -> Study:
         """Start no more trials; those on their way go on."""
         path = _path("studies", study_id, "pause")
-        return Study.from_json(self._transport.post(path, is_repeatable=True))
+        return Study.from_json(self._transport.post(path))
 
     def resume(self, study_id: str) -> Study:
         """Go on with a paused study."""
         path = _path("studies", study_id, "resume")
-        return Study.from_json(self._transport.post(path, is_repeatable=True))
+        return Study.from_json(self._transport.post(path))
 
     def wait(
         self,

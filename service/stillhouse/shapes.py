@@ -149,12 +149,14 @@ class TrialDetail(Trial):
     Attributes:
         layers: `layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement.
         sparsity: One row a layer, from compression.
+        survival: What is left of its weights and answers in each form from torch to the device.
         schedule: The plain schedule that was run; None before compression.
         measurements: Every device job's result, oldest first.
     """
 
     layers: Sequence[Json]
     sparsity: Sequence[Json]
+    survival: Sequence[Json]
     schedule: Json | None
     training: Json | None
     events: Sequence[Json]

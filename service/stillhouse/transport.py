@@ -1,4 +1,4 @@
-"""Requests to one server: connection errors tried again where that is safe, refusals as exceptions.
+"""Requests to one server: connection errors tried again, refusals as exceptions.
 
 Depends on: httpx.
 """
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -20,8 +21,8 @@ Params = Mapping[str, str | int]
 class Transport:
     """One server, spoken to over HTTP.
 
-    A request that may be sent twice without harm is tried again when the connection fails;
-    any other is sent once, because nobody can tell whether the first one arrived.
+    Every request is tried again when the connection fails: an order carries an `Idempotency-Key`,
+    by which the server does it once however often it arrives.
     """
 
     def __init__(
@@ -52,21 +53,21 @@ class Transport:
             ProblemError: The server refused.
             UnexpectedAnswer: The answer is no JSON.
         """
-        return _json(self._request("GET", path, is_repeatable=True, params=params))
+        return _json(self._request("GET", path, params=params))
 
     def get_text(self, path: str, params: Params | None = None) -> str:
         """Ask for text; errors as in `get`."""
-        return self._request("GET", path, is_repeatable=True, params=params).text
+        return self._request("GET", path, params=params).text
 
-    def post(self, path: str, body: Any = None, is_repeatable: bool = False) -> Any:
+    def post(self, path: str, body: Any = None) -> Any:
         """Send JSON, get JSON; errors as in `get`.
 
         Args:
             path: From the server's root.
             body: Anything JSON can say, or None for no body.
-            is_repeatable: Whether sending it twice does no more than sending it once.
         """
-        return _json(self._request("POST", path, is_repeatable, body=body))
+        key = {"Idempotency-Key": uuid4().hex}
+        return _json(self._request("POST", path, body=body, headers=key))
 
     def pages(self, path: str, params: Params | None = None) -> Iterator[Any]:
         """Give the items of every page, in the server's order; errors as in `get`."""
@@ -97,14 +98,14 @@ class Transport:
         self,
         method: str,
         path: str,
-        is_repeatable: bool,
         params: Params | None = None,
         body: Any = None,
+        headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         pause_s = self._first_pause_s
-        for n_left in range(self._n_retries if is_repeatable else 0, -1, -1):
+        for n_left in range(self._n_retries, -1, -1):
             try:
-                answer = self._http.request(method, path, params=params, json=body)
+                answer = self._http.request(method, path, params=params, json=body, headers=headers)
                 break
             except httpx.TransportError as error:
                 if n_left == 0:

@@ -16,11 +16,22 @@ from fastapi import FastAPI
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.bell import Bell
-from stillhouse_service.database import open_engine, prepare
+from stillhouse_service.database import open_engine, prepare, wait_for
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
+from stillhouse_service.limits import BodyLimit
+from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
-from stillhouse_service.routes import analyses, baselines, devices, server, studies, trials
+from stillhouse_service.routes import (
+    analyses,
+    baselines,
+    devices,
+    server,
+    streams,
+    studies,
+    tokens,
+    trials,
+)
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
 
@@ -42,16 +53,19 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
+        DatabaseUnusable: It cannot be opened, or does not answer for a minute.
     """
     engine = open_engine(settings.database_url)
+    wait_for(engine)
     revision = prepare(engine)
     store = Store(engine, clock)
     artifacts = ArtifactStore(settings.artifact_dir)
-    jobs_bell = Bell()
+    jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
     driver = Driver(store, artifacts, settings)
 
     def on_commit(topics: frozenset[Topic]) -> None:
+        news_bell.ring()
         if "jobs" in topics:
             jobs_bell.ring()
         if "driver" in topics:
@@ -67,6 +81,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         finally:
             is_stopping.set()
             jobs_bell.ring()
+            news_bell.ring()
             driver.stop()
             engine.dispose()
 
@@ -77,14 +92,17 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         lifespan=lifespan,
     )
     app.state.settings = settings
+    app.state.is_guarded = not settings.is_local
     app.state.store = store
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
     app.state.schema_revision = revision
-    app.state.jobs_bell = jobs_bell
+    app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
-    for part in (server, baselines, studies, trials, analyses, devices):
+    for part in (server, baselines, studies, streams, trials, analyses, devices, tokens):
         app.include_router(part.router)
     app.include_router(devices.host_router)
+    app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     return app

@@ -31,12 +31,18 @@ class Bell:
             self._waiting.add((asyncio.get_running_loop(), event))
         return event
 
-    async def wait(self, event: asyncio.Event, timeout_s: float) -> None:
-        """Wait for the event, at most `timeout_s` seconds; holds no thread."""
+    def unsubscribe(self, event: asyncio.Event) -> None:
+        """Let go of an event that nobody will wait for."""
+        with self._lock:
+            self._waiting.discard((asyncio.get_running_loop(), event))
+
+    async def wait(self, event: asyncio.Event, timeout_s: float) -> bool:
+        """Wait for the event, at most `timeout_s` seconds; holds no thread. Was it rung?"""
         try:
             await asyncio.wait_for(event.wait(), timeout_s)
         except TimeoutError:
-            pass
+            return False
+        else:
+            return True
         finally:
-            with self._lock:
-                self._waiting.discard((asyncio.get_running_loop(), event))
+            self.unsubscribe(event)

@@ -6,8 +6,10 @@ Depends on: sqlalchemy, alembic. A non-empty database is never migrated unasked.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +18,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from stillhouse_service.errors import DatabaseUnusable, SchemaMismatch
 
+_log = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 15.0
+PATIENCE_S = 60.0  # of a server that starts, with a database that does not answer yet
+_PAUSE_S = 0.5
 WRITES = "stillhouse_writes"  # execution option: the transaction will write
 _WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
 
@@ -121,11 +126,27 @@ def _open_postgres(url: URL) -> Engine:
         if connection.get_execution_options().get(WRITES, True):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
         else:
-            connection.exec_driver_sql(
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-            )
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     return engine
+
+
+def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
+    """Wait until the database answers: Postgres may start, or recover, at the same time as we do.
+
+    Raises:
+        DatabaseUnusable: It has not answered for `patience_s` seconds.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with engine.connect():
+                return
+        except OperationalError as error:
+            if time.monotonic() > deadline:
+                raise DatabaseUnusable(f"no answer from {_place(engine)}: {error.orig}") from error
+            _log.warning("waiting for %s: %s", _place(engine), error.orig)
+            time.sleep(_PAUSE_S)
 
 
 def _migrations() -> Config:

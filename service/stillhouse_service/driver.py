@@ -1,7 +1,7 @@
 """Moves every study on: proposes, hands out compute, finishes; one thread, short transactions.
 
-Depends on: the store, compute, stillhouse_optimizer. Keeps nothing that the database does not hold:
-a restarted driver goes on where the last one stopped.
+Depends on: the store, compute, stillhouse_optimizer, sqlalchemy for its errors. Keeps nothing that
+the database does not hold: a restarted driver goes on where the last one stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from stillhouse_service import attempts, dry_runs, leases, outcomes, steps
 from stillhouse_service.artifacts import ArtifactStore
@@ -85,6 +87,9 @@ class Driver:
             self._compute_problem = str(error)
             _log.error("%s; next try in %g s", error, _REST_S)
             self._resting[what] = time.monotonic() + _REST_S
+        except (OperationalError, InterfaceError) as error:
+            _log.error("driver: %s: no database: %s", what, error.orig)
+            self._resting[what] = time.monotonic() + _TICK_S
         except Exception:
             # A bug or a full disk must not end every study of this server.
             _log.exception("driver: %s failed; next try in %g s", what, _REST_S)

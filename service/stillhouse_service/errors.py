@@ -2,8 +2,9 @@
 
 Depends on: the standard library. How a refusal reads over HTTP is problem_documents.py's business.
 
-    ServiceError ── NotFound 404, Conflict 409, LeaseLost 409, IllegalTransition 409,
-                    SpecRejected 422, UpgradeRequired 426,
+    ServiceError ── Unauthorized 401, Forbidden 403, NotFound 404,
+                    Conflict 409, LeaseLost 409, IllegalTransition 409,
+                    BodyTooLarge 413, SpecRejected 422, KeyReused 422, UpgradeRequired 426,
                     SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
 """
 
@@ -38,6 +39,18 @@ class ServiceError(Exception):
     def extensions(self) -> Mapping[str, Any]:
         """Members added to the problem document."""
         return {}
+
+
+class Unauthorized(ServiceError):
+    """No token was shown, or none that is good."""
+
+    status, slug, title = 401, "unauthorized", "Token wanted"
+
+
+class Forbidden(ServiceError):
+    """The token shown does not allow this."""
+
+    status, slug, title = 403, "forbidden", "Not allowed with this token"
 
 
 class NotFound(ServiceError):
@@ -77,6 +90,18 @@ class SpecRejected(ServiceError):
     def extensions(self) -> Mapping[str, Any]:
         """The problems, each with its path."""
         return {"problems": [asdict(problem) for problem in self.problems]}
+
+
+class KeyReused(ServiceError):
+    """An `Idempotency-Key` came with two different requests."""
+
+    status, slug, title = 422, "idempotency-key-reused", "Idempotency-Key used before"
+
+
+class BodyTooLarge(ServiceError):
+    """The request is larger than the server takes."""
+
+    status, slug, title = 413, "body-too-large", "Body too large"
 
 
 class UpgradeRequired(ServiceError):

@@ -17,7 +17,7 @@ class Failure:
 
     Attributes:
         stage: What was being done: `compress`, `compile`, `timing`, ...
-        failure_class: Of `DEVICE_POLICIES`, `COMPUTE_POLICIES` or compression's; `class` in JSON.
+        failure_class: Of `DEVICE_POLICIES` or `COMPUTE_POLICIES`; `class` in JSON.
         reason: One or two sentences for the user.
         layers: Torch names of the layers to blame, if known.
     """
@@ -45,32 +45,57 @@ class Policy:
         is_retried: The stage is handed out again, at most `max_attempts` times in all.
         trial_state: How the trial ends when it is not.
         is_study_rejected: In the check before a study: the device cannot do what the study asks.
+        advice: What a user does about it when it happens again and again.
     """
 
     is_retried: bool
     trial_state: TrialState = TrialState.FAILED
     is_study_rejected: bool = False
+    advice: str = ""
 
 
-# Compression is seeded: a stage fails the same way again, unless its machine was at fault. Its own
-# classes (`failure_class` of each CompressionError) are therefore as final as `internal`.
+# Compression is seeded: a stage fails the same way again, unless its machine was at fault.
 COMPUTE_POLICIES: Mapping[str, Policy] = {
-    "out-of-memory": Policy(is_retried=False),
-    "internal": Policy(is_retried=False),
-    "store": Policy(is_retried=True),
-    "worker-lost": Policy(is_retried=True),
+    # what the user wrote, and only a trial could find
+    "schedule": Policy(False, advice="change the template where the message says"),
+    "settings": Policy(False, advice="change the training section where the message says"),
+    "engine": Policy(False, advice="install the engine that the study names where it computes"),
+    "compression": Policy(False, advice="do what the message says"),
+    "thinning": Policy(False, advice="name layers that can be cut, or prune elements instead"),
+    "export": Policy(False, advice="look at the network's own code: it cannot be exported"),
+    "diverged": Policy(False, advice="lower the learning rate's range, or prune more slowly"),
+    "out-of-memory": Policy(False, advice="lower the batch size, or compute on a larger machine"),
+    "internal": Policy(False, advice="look at the server's log; this may be a bug of Stillhouse"),
+    "store": Policy(True, advice="look at the artifact store's disk: is it full or gone?"),
+    "worker-lost": Policy(
+        True, advice="look at the compute workers: memory, power, network; then resume"
+    ),
 }
 
 DEVICE_POLICIES: Mapping[str, Policy] = {
-    "unsupported": Policy(False, TrialState.UNSUPPORTED, is_study_rejected=True),
-    "out-of-memory": Policy(False, TrialState.UNSUPPORTED, is_study_rejected=True),
-    "mismatch": Policy(is_retried=False, is_study_rejected=True),
-    "gate": Policy(is_retried=True),
-    "device-fault": Policy(is_retried=True),
-    "bad-artifact": Policy(is_retried=True),
-    "timeout": Policy(is_retried=True),
-    "internal": Policy(is_retried=True),
-    "worker-lost": Policy(is_retried=True),
+    "unsupported": Policy(
+        False,
+        TrialState.UNSUPPORTED,
+        is_study_rejected=True,
+        advice="keep the layers it names out of the template, or take another device",
+    ),
+    "out-of-memory": Policy(
+        False,
+        TrialState.UNSUPPORTED,
+        is_study_rejected=True,
+        advice="prune more, or take a device with more memory",
+    ),
+    "mismatch": Policy(
+        False,
+        is_study_rejected=True,
+        advice="the device computes other outputs than torch: look at its precision and driver",
+    ),
+    "gate": Policy(True, advice="make the device's host quiet: other programs disturb the timing"),
+    "device-fault": Policy(True, advice="look at the device: power, heat, cable, driver"),
+    "bad-artifact": Policy(True, advice="look at the network and disk of the device's host"),
+    "timeout": Policy(True, advice="raise timing.job_limit_s, or look why the device is slow"),
+    "internal": Policy(True, advice="look at the device host's log; this may be a bug"),
+    "worker-lost": Policy(True, advice="look at the device's host: is it on, is its worker up?"),
 }
 
 _LANES = {"compute": COMPUTE_POLICIES, "device": DEVICE_POLICIES}

@@ -8,16 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from stillhouse_service import attempts, catalog, dry_runs, outcomes
 from stillhouse_service.checks import check_study
-from stillhouse_service.errors import IllegalTransition
+from stillhouse_service.errors import IllegalTransition, Problem, SpecRejected
 from stillhouse_service.ids import new_id
-from stillhouse_service.schemas import BaselineIn, StudySpec
-from stillhouse_service.states import BaselineState, StudyState, TrialState
-from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.once import Once
+from stillhouse_service.schemas import BaselineIn, StudyChanges, StudySpec
+from stillhouse_service.states import BaselineState, StudyState, TrialState, is_final
+from stillhouse_service.store import USER, Store, UnitOfWork
 from stillhouse_service.tables import BaselineRow, StudyRow
-
-USER = "user"
 
 
 def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
@@ -44,7 +45,7 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
         finished_at=None,
     )
     work.baselines.add(row)
-    work.created(row, USER)
+    work.created(row, work.user)
     order = {
         "model": row.model,
         "dataset": row.dataset,
@@ -55,13 +56,21 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
     return row
 
 
-def create_study(store: Store, spec: StudySpec, computes_here: bool = True) -> str:
+def create_study(
+    store: Store,
+    spec: StudySpec,
+    computes_here: bool = True,
+    user: str = USER,
+    once: Once | None = None,
+) -> str:
     """Check a study and start it with the check of its baseline on its device.
 
     Args:
         store: Where it will stand.
         spec: The study as sent.
         computes_here: Whether trials are compressed by this installation.
+        user: Who asked for it, for the log.
+        once: The request's key; none: it came without.
 
     Returns:
         The study's id.
@@ -73,8 +82,8 @@ def create_study(store: Store, spec: StudySpec, computes_here: bool = True) -> s
         baseline = view.baselines.find(spec.baseline)
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
     search = check_study(spec, baseline, known, computes_here)
-    with store.begin() as work:
-        return begin_study(work, spec, search).id
+    with store.begin(user) as work:
+        return (once or Once()).do(work, lambda: begin_study(work, spec, search).id)
 
 
 def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) -> StudyRow:
@@ -91,17 +100,57 @@ def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) ->
         incumbent_id=None,
         final=None,
         failures_from=0,
+        priority=0,
         created_at=work.now,
         started_at=None,
         finished_at=None,
     )
     work.studies.add(row)
-    work.created(row, USER)
+    work.created(row, work.user)
     if dry_runs.is_wanted(work, spec.device):
         dry_runs.begin(work, row)
     else:
         outcomes.check_baseline(work, row)
     return row
+
+
+def changed(study: StudyRow, changes: StudyChanges) -> StudySpec:
+    """Give a study's spec with some members replaced.
+
+    Raises:
+        SpecRejected: What comes out is no spec.
+    """
+    spec = {**study.spec, "name": f"{study.name} again"[:200], **changes.to_spec()}
+    try:
+        return StudySpec.model_validate(spec)
+    except ValidationError as error:
+        raise SpecRejected(
+            [Problem(".".join(map(str, e["loc"])), str(e["msg"])) for e in error.errors()]
+        ) from error
+
+
+def set_priority(work: UnitOfWork, study_id: str, priority: int) -> StudyRow:
+    """Let a study's work go before that of studies with a lower priority.
+
+    Raises:
+        NotFound: No such study.
+        IllegalTransition: It has ended.
+    """
+    study = work.studies.named(study_id)
+    if is_final(study.state):
+        raise IllegalTransition(f"study {study_id} is {study.state}; it has no more work")
+    if study.priority != priority:
+        work.note(
+            study,
+            work.user,
+            kind="priority",
+            before=str(study.priority),
+            after=str(priority),
+        )
+        study.priority = priority
+        for stage in work.stages.open_of_study(study_id):
+            stage.priority = priority
+    return study
 
 
 def cancel_study(work: UnitOfWork, study_id: str) -> StudyRow:
@@ -116,11 +165,11 @@ def cancel_study(work: UnitOfWork, study_id: str) -> StudyRow:
         return study
     reason = "the study was cancelled"
     study.reason = None
-    work.move(study, StudyState.CANCELLED, USER)
+    work.move(study, StudyState.CANCELLED, work.user)
     for stage in work.stages.open_of_study(study_id):
-        attempts.cancel(work, stage, USER, reason)
+        attempts.cancel(work, stage, work.user, reason)
     for trial in work.trials.open_of(study_id):
-        work.move(trial, TrialState.CANCELLED, USER, reason)
+        work.move(trial, TrialState.CANCELLED, work.user, reason)
     return study
 
 
@@ -134,7 +183,7 @@ def pause_study(work: UnitOfWork, study_id: str) -> StudyRow:
     study = work.studies.named(study_id)
     if study.state != StudyState.PAUSED:
         study.reason = "paused by its user"
-        work.move(study, StudyState.PAUSED, USER, study.reason)
+        work.move(study, StudyState.PAUSED, work.user, study.reason)
     return study
 
 
@@ -151,5 +200,5 @@ def resume_study(work: UnitOfWork, study_id: str) -> StudyRow:
     if study.state == StudyState.PAUSED:
         study.reason = None
         study.failures_from = work.trials.n_of(study_id)
-        work.move(study, StudyState.RUNNING, USER)
+        work.move(study, StudyState.RUNNING, work.user)
     return study

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse_optimizer.feasibility import is_feasible
-from stillhouse_service import incumbents, measurements
+from stillhouse_service import incumbents, measurements, survival
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.ids import new_id
 from stillhouse_service.objectives import constraints_of
@@ -52,6 +52,7 @@ def new_stage(
         device=device,
         order=dict(order),
         n_spent=0,
+        priority=work.studies.named(study_id).priority if study_id else 0,
         failure=None,
         available_at=work.now,
         created_at=work.now,
@@ -149,7 +150,10 @@ def compressed(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) ->
     trial.details = dict(outcome["details"])
     trial.progress = {"stage": TrialState.COMPRESSED.value}
     work.move(trial, TrialState.COMPRESSED, who=SERVER)
-    order = {"split": "validation", "settings": study.spec.get("timing", {})}
+    settings = dict(study.spec.get("timing", {}))
+    if settings.get("max_output_error") is None:
+        settings["max_output_error"] = survival.of_device(study.baseline_measurement)
+    order = {"split": "validation", "settings": settings}
     new_stage(work, "benchmark", order=order, trial=trial, device=study.spec["device"])
 
 
@@ -158,6 +162,8 @@ def measured(
 ) -> None:
     """A device has measured: a row is added, and what follows from it is decided."""
     study = work.studies.named(_known(stage.study_id))
+    if stage.kind == "benchmark" and _is_another(work, study, _known(stage.trial_id), result):
+        return  # a wrong network gets no number
     device_metrics = measurements.metrics_of(result)
     work.log.add(
         MeasurementRow(
@@ -191,6 +197,7 @@ def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> No
     for ours, theirs in (("params", "params"), ("macs", "macs"), ("model_bytes", "onnx_bytes")):
         if theirs in baseline.metrics:
             found[ours] = baseline.metrics[theirs]
+    found |= survival.tolerances(result.get("survival", ()))
     study.baseline_measurement = found
     top1 = found["validation_top1"]
     for constraint in constraints_of(study.spec, found):
@@ -234,6 +241,25 @@ def _confirmed(
         f"after {before[objective]:g}"
     )
     work.note(study, SERVER, kind="incumbent", before=trial.id, after=trial.id, reason=reason)
+
+
+def _is_another(
+    work: UnitOfWork, study: StudyRow, trial_id: str, result: Mapping[str, Any]
+) -> bool:
+    """Fail a trial whose network on the device is not the one that was compressed."""
+    trial = work.trials.named(trial_id)
+    stages = [*trial.details.get("survival", ()), *result.get("survival", ())]
+    stages = list({stage["name"]: stage for stage in stages}.values())  # measured again: anew
+    trial.details = {**trial.details, "survival": stages}
+    loss = survival.first_loss(stages, study.baseline_measurement or {})
+    if loss is None:
+        return False
+    reason = f"stage {loss.stage}: {loss.reason}"
+    layers = () if loss.layer is None else (loss.layer,)
+    trial.failure = Failure("survival", "mismatch", reason, layers).to_json()
+    trial.progress = {}
+    work.move(trial, TrialState.FAILED, who=SERVER, reason=reason)
+    return True
 
 
 def _finalised(

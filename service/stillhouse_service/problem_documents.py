@@ -52,9 +52,12 @@ def install_handlers(app: FastAPI) -> None:
     def on_service_error(request: Request, error: ServiceError) -> JSONResponse:
         if error.status >= 500:
             _log.error("%s %s: %s", request.method, request.url.path, error)
-        return _problem(
+        answer = _problem(
             request, error.status, error.slug, error.title, str(error), error.extensions
         )
+        if error.status == 401:
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
 
     @app.exception_handler(ProtocolError)
     def on_broken_message(request: Request, error: ProtocolError) -> JSONResponse:

@@ -132,14 +132,26 @@ class Baselines(_Out):
     next_page_token: str | None = None
 
 
+def _is_left_out(value: object) -> bool:
+    return value is None
+
+
 class Budget(_In):
-    """How much a study may use."""
+    """How much a study may use; limits left out are shown as they were sent, not at all."""
 
     trials: int = Field(ge=1, le=100_000)
-    wall_s: float | None = Field(default=None, gt=0, description="since the device's check passed")
-    compute_s: float | None = Field(default=None, gt=0, description="compression, all trials")
+    wall_s: float | None = Field(
+        default=None, gt=0, description="since the device's check passed", exclude_if=_is_left_out
+    )
+    compute_s: float | None = Field(
+        default=None, gt=0, description="compression, all trials", exclude_if=_is_left_out
+    )
     min_gain: float | None = Field(
-        default=None, gt=0, lt=1, description="least gain a further trial must promise, a fraction"
+        default=None,
+        gt=0,
+        lt=1,
+        description="least gain a further trial must promise, a fraction",
+        exclude_if=_is_left_out,
     )
 
 
@@ -210,6 +222,37 @@ class StudySpec(_In):
     timing: TimingIn = TimingIn()
 
 
+class StudyChanges(_In):
+    """What a clone of a study has instead; members as in a StudySpec."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    baseline: str | None = None
+    device: str | None = None
+    template: str | None = Field(default=None, max_length=_MAX_TEXT)
+    training: str | None = Field(default=None, max_length=_MAX_TEXT)
+    objectives: list[str] | None = None
+    constraints: list[str] | None = None
+    budget: Budget | None = None
+    parallel: int | None = Field(default=None, ge=1, le=64)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the members that were sent."""
+        return self.model_dump(exclude_none=True)
+
+
+class PriorityIn(_In):
+    """How urgent a study is."""
+
+    priority: int = Field(ge=-1000, le=1000, description="higher goes first; studies begin with 0")
+
+
+class TrialIn(_In):
+    """A trial of the user's own."""
+
+    config: dict[str, Scalar] = Field(description="value of every active parameter")
+
+
 class Incumbent(_Out):
     """The best feasible trial so far."""
 
@@ -236,6 +279,7 @@ class Study(_Out):
     baseline_measurement: dict[str, int | float] | None = Field(
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
     )
+    priority: int = Field(description="its work goes before that of studies with a lower one")
     incumbent: Incumbent | None
     final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
     created_at: datetime
@@ -269,7 +313,7 @@ class Trial(_Out):
     study_id: str
     state: TrialState
     config: dict[str, Scalar]
-    origin: str = Field(description="`initial`, `model` or `random`")
+    origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
     prediction: dict[str, int | float]
     seed: int
     metrics: dict[str, int | float] | None
@@ -331,6 +375,10 @@ class TrialDetail(Trial):
         description="`layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement"
     )
     sparsity: list[dict[str, Any]] = Field(description="of each layer, from compression")
+    survival: list[dict[str, Any]] = Field(
+        description="what is left of its weights and answers in each form from torch to the "
+        "device: `Stage` of docs/protocol.md"
+    )
     schedule: dict[str, Any] | None = Field(description="the plain schedule that was run")
     training: dict[str, Any] | None = Field(description="the plain fine-tuning settings")
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
@@ -381,6 +429,39 @@ class Devices(_Out):
     """All devices ever offered."""
 
     items: list[DeviceInfo]
+
+
+class TokenIn(_In):
+    """A token to make."""
+
+    name: str = Field(min_length=1, max_length=200, description="who will use it; for the log")
+    scopes: list[str] = Field(
+        min_length=1, examples=[["read"]], description="of `read`, `write`, `worker`, `admin`"
+    )
+    days: float | None = Field(default=None, gt=0, le=36_500, description="good for so long")
+
+
+class Token(_Out):
+    """A token, as everybody but its holder knows it."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewToken(Token):
+    """A token just made."""
+
+    token: str = Field(description="shown this once; the server keeps its hash only")
+
+
+class Tokens(_Out):
+    """All tokens."""
+
+    items: list[Token]
 
 
 class ProblemDetail(_Out):

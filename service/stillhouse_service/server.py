@@ -6,7 +6,6 @@ Depends on: uvicorn.
 from __future__ import annotations
 
 import fcntl
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,6 @@ from stillhouse_service.app import build_app
 from stillhouse_service.errors import Conflict
 from stillhouse_service.settings import Settings
 
-_log = logging.getLogger(__name__)
 _DRAIN_S = 5  # for answers under way when the server is told to end
 
 
@@ -34,6 +32,7 @@ class _Server(uvicorn.Server):
         """Answer the waiting device hosts, then end as uvicorn does."""
         self._app.state.is_stopping.set()
         self._app.state.jobs_bell.ring()
+        self._app.state.news_bell.ring()
         super().handle_exit(sig, frame)
 
 
@@ -56,18 +55,22 @@ def serve(settings: Settings) -> None:
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
-        Conflict: Another server uses the same artifact folder.
+        Conflict: Another server uses the same artifact folder, or it would listen to others
+            than this machine while no token has been made.
     """
     with _alone(settings.artifact_dir):
-        _serve(build_app(settings), settings)
+        app = build_app(settings)
+        with app.state.store.read() as view:
+            is_safe = settings.is_local or view.tokens.is_any_live(view.now)
+        if not is_safe:
+            raise Conflict(
+                f"{settings.host} can be reached from elsewhere and nobody has a token yet: make "
+                "one first, `stillhouse token create NAME --scope admin`, or listen on 127.0.0.1"
+            )
+        _serve(app, settings)
 
 
 def _serve(app: FastAPI, settings: Settings) -> None:
-    if settings.host not in ("127.0.0.1", "::1", "localhost"):
-        _log.warning(
-            "listening on %s without any authentication: keep it inside a network you trust",
-            settings.host,
-        )
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -32,7 +32,9 @@ class Settings:
         retry_delay_s: Pause before a stage is handed out again.
         device_ttl_s: A device not heard of for so long is no longer called live.
         progress_s: Shortest time between two stored progress reports of one stage.
-        n_failures_to_pause: So many failed trials in a row pause the study.
+        n_trials_watched: How many of a study's last trials are looked at for failures.
+        n_failures_to_pause: So many of them, failed for one cause, pause the study.
+        max_body_bytes: Largest body of a request.
         lock_dir: Folder of the host lock (docs/architecture.md); empty for the default one.
     """
 
@@ -48,7 +50,9 @@ class Settings:
     retry_delay_s: float = 2.0
     device_ttl_s: float = 60.0
     progress_s: float = 1.0
-    n_failures_to_pause: int = 10
+    n_trials_watched: int = 10
+    n_failures_to_pause: int = 5
+    max_body_bytes: int = 16_000_000
     lock_dir: str = ""
 
     def __post_init__(self) -> None:
@@ -62,7 +66,13 @@ class Settings:
                 ("max_attempts", self.max_attempts >= 1, "at least 1"),
                 ("retry_delay_s", self.retry_delay_s >= 0, "0 or more"),
                 ("device_ttl_s", self.device_ttl_s > 0, "above 0"),
-                ("n_failures_to_pause", self.n_failures_to_pause >= 1, "at least 1"),
+                ("max_body_bytes", self.max_body_bytes >= 1000, "at least 1000"),
+                ("n_trials_watched", self.n_trials_watched >= 1, "at least 1"),
+                (
+                    "n_failures_to_pause",
+                    1 <= self.n_failures_to_pause <= max(1, self.n_trials_watched),
+                    f"from 1 to n_trials_watched ({self.n_trials_watched})",
+                ),
                 (
                     "compute",
                     self.compute in ("embedded", "none") or "://" in self.compute,
@@ -73,6 +83,11 @@ class Settings:
         ]
         if problems:
             raise SpecRejected(problems)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only programs of this machine can reach the server."""
+        return self.host in ("127.0.0.1", "::1", "localhost")
 
     @property
     def heartbeat_s(self) -> float:

@@ -17,12 +17,12 @@ from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.propose import propose
-from stillhouse_optimizer.spec import Observation, Problem, Proposal
+from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import incumbents, outcomes
 from stillhouse_service.built_network import built_network
 from stillhouse_service.catalog import parameter_shapes
-from stillhouse_service.failures import Failure
+from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.ids import new_id, trial_seed
 from stillhouse_service.incumbents import observed
 from stillhouse_service.settings import Settings
@@ -143,31 +143,34 @@ class Steps:
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop
-        template = _template(*texts)
         with self._store.begin() as work:
             study = work.studies.named(study_id)
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought
             for i, proposal in enumerate(proposals):
-                _start_trial(work, study, standing.n_trials + i, proposal, template)
+                number = standing.n_trials + i
+                trial = start_trial(work, study, number, proposal.config, proposal.origin, DRIVER)
+                trial.prediction = dict(proposal.prediction)
         return None
 
     def _pause_if_failing(self, study_id: str) -> bool:
-        """Pause a study whose last trials all came to nothing."""
-        n = self._settings.n_failures_to_pause
+        """Pause a study when too many of its last trials failed for one cause."""
+        n, n_watched = self._settings.n_failures_to_pause, self._settings.n_trials_watched
         with self._store.read() as view:
             study = view.studies.named(study_id)
-            last = view.trials.last_told(study_id, study.failures_from, n)
-        if len(last) < n or any(trial.state == TrialState.COMPLETE for trial in last):
-            return False
-        causes = Counter(str((trial.failure or {}).get("class", "unknown")) for trial in last)
-        cause, n_times = causes.most_common(1)[0]
-        example = next(t for t in last if (t.failure or {}).get("class", "unknown") == cause)
+            last = view.trials.last_told(study_id, study.failures_from, n_watched)
+            causes = Counter(_cause(trial) for trial in last if trial.state != TrialState.COMPLETE)
+            if not causes or causes.most_common(1)[0][1] < n:
+                return False
+            cause, n_times = causes.most_common(1)[0]
+            example = next(trial for trial in last if _cause(trial) == cause)
+            failed = view.stages.failed_of(example.id)
+        advice = policy_of(failed.lane if failed else "compute", cause).advice
         reason = (
-            f"the last {n} trials all failed, {n_times} of them as {cause!r} (trial "
-            f"{example.number}: {(example.failure or {}).get('reason')}): mend the cause, then "
-            "resume the study, or cancel it"
+            f"{n_times} of the last {len(last)} trials failed as {cause!r} (trial "
+            f"{example.number}: {(example.failure or {}).get('reason')}): {advice}; then resume "
+            "the study, or cancel it"
         )
         with self._store.begin() as work:
             study = work.studies.named(study_id)
@@ -251,24 +254,34 @@ def _host_of(device: str) -> str:
     return device
 
 
+def _cause(trial: TrialRow) -> str | None:
+    """Name the class of a trial's failure; none: it did not fail."""
+    return None if trial.failure is None else str(trial.failure.get("class", "internal"))
+
+
 @lru_cache(maxsize=64)
 def _template(template_yaml: str, training_yaml: str) -> Template:
     """Read a stored template; it was checked when the study was made."""
     return parse_template(template_yaml, training_yaml)
 
 
-def _start_trial(
-    work: UnitOfWork, study: StudyRow, number: int, proposal: Proposal, template: Template
-) -> None:
-    """Add a trial and its first stage."""
+def start_trial(
+    work: UnitOfWork,
+    study: StudyRow,
+    number: int,
+    config: Mapping[str, Any],
+    origin: str,
+    who: str,
+) -> TrialRow:
+    """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
     trial = TrialRow(
         id=new_id("trl"),
         study_id=study.id,
         number=number,
         state=TrialState.QUEUED,
-        config=dict(proposal.config),
-        origin=proposal.origin,
-        prediction=dict(proposal.prediction),
+        config=dict(config),
+        origin=origin,
+        prediction={},
         seed=trial_seed(int(study.spec["seed"]), number),
         metrics=None,
         is_feasible=None,
@@ -282,18 +295,18 @@ def _start_trial(
         finished_at=None,
     )
     work.trials.add(trial)
-    work.created(trial, DRIVER, reason=proposal.origin)
+    work.created(trial, who, reason=origin)
     baseline = work.baselines.named(study.baseline_id)
     try:
         # Patterns of names are written out: the schedule that is kept says what it did.
-        rendered = template.render(
-            proposal.config, parameter_shapes(baseline.model, baseline.dataset)
+        rendered = _template(study.spec["template"], study.spec["training"]).render(
+            config, parameter_shapes(baseline.model, baseline.dataset)
         )
     except TemplateErrors as error:
         failure = Failure("render", "internal", str(error))
         trial.failure = failure.to_json()
-        work.move(trial, TrialState.FAILED, DRIVER, failure.reason)
-        return
+        work.move(trial, TrialState.FAILED, who, failure.reason)
+        return trial
     order = {
         "model": baseline.model,
         "dataset": baseline.dataset,
@@ -304,3 +317,4 @@ def _start_trial(
         "engine": study.spec["engine"],
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)
+    return trial

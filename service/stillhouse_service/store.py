@@ -20,6 +20,7 @@ from stillhouse_service.repositories.devices import Devices
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.stages import Stages
 from stillhouse_service.repositories.studies import Studies
+from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
 from stillhouse_service.states import AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
@@ -33,6 +34,7 @@ from stillhouse_service.tables import (
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 Topic = Literal["driver", "jobs"]  # who wants to hear of a commit
+USER = "user"  # somebody without a token
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 
 
@@ -41,11 +43,13 @@ class UnitOfWork:
 
     Attributes:
         now: The server's time when the transaction began; every row it writes is stamped so.
+        user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
     """
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    def __init__(self, session: Session, now: datetime, user: str) -> None:
         self.now = now
+        self.user = user
         self.topics: set[Topic] = set()
         self.baselines = Baselines(session)
         self.studies = Studies(session)
@@ -53,6 +57,8 @@ class UnitOfWork:
         self.stages = Stages(session)
         self.devices = Devices(session)
         self.log = Log(session)
+        self.tokens = Tokens(session)
+        self.request_keys = RequestKeys(session)
 
     def move(self, row: Stateful, after: AnyState, who: str, reason: str | None = None) -> None:
         """Take a row to another state and log it, in this transaction.
@@ -107,6 +113,29 @@ class UnitOfWork:
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
 
+    def audit(
+        self,
+        subject: str,
+        kind: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Append to the log what the user of this transaction did to something without a state."""
+        self.log.add(
+            EventRow(
+                at=self.now,
+                study_id=None,
+                subject=subject,
+                kind=kind,
+                who=self.user,
+                before=before,
+                after=after,
+                reason=reason,
+            )
+        )
+
 
 class Store:
     """The database as transactions."""
@@ -124,17 +153,17 @@ class Store:
         self._listeners.append(listener)
 
     @contextmanager
-    def begin(self) -> Iterator[UnitOfWork]:
+    def begin(self, user: str = USER) -> Iterator[UnitOfWork]:
         """Open a transaction that writes; commit at the end, roll back when anything raises."""
         with self._writing.begin() as session:
-            work = UnitOfWork(session, self._clock())
+            session.connection()  # the write lock comes first: time stamps are in commit order
+            work = UnitOfWork(session, self._clock(), user)
             yield work
-        if work.topics:
-            for listener in self._listeners:
-                listener(frozenset(work.topics))
+        for listener in self._listeners:
+            listener(frozenset(work.topics))
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
-            yield UnitOfWork(session, self._clock())
+            yield UnitOfWork(session, self._clock(), USER)

@@ -64,6 +64,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(none_as_null=True),
         list[dict[str, Any]]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
         BaselineState: _words(BaselineState),
         StudyState: _words(StudyState),
         TrialState: _words(TrialState),
@@ -113,6 +114,7 @@ class StudyRow(_Lived, Base):
     final: Mapped[dict[str, Any] | None]
     # failed trials in a row are counted from this number on; a resume moves it
     failures_from: Mapped[int]
+    priority: Mapped[int] = mapped_column(default=0)  # higher goes first; its stages copy it
 
 
 class TrialRow(_Lived, Base):
@@ -158,6 +160,7 @@ class StageRow(Base):
     device: Mapped[str | None] = mapped_column(String(100))  # kind or id of the device it needs
     order: Mapped[dict[str, Any]]  # what is to be done, by value or by hash
     n_spent: Mapped[int]  # attempts lost or failed so far
+    priority: Mapped[int] = mapped_column(default=0)  # its study's
     failure: Mapped[dict[str, Any] | None]
     available_at: Mapped[datetime]
     created_at: Mapped[datetime]
@@ -245,6 +248,30 @@ class ArtifactRow(Base):
     n_bytes: Mapped[int]
     media_type: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """Who may do what; the token itself is known to its holder alone."""
+
+    __tablename__ = "token"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))  # who, in the log
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class RequestKeyRow(Base):
+    """A POST that came with an `Idempotency-Key`, and what it made or changed."""
+
+    __tablename__ = "request_key"
+    caller: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of path and body
+    subject: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(index=True)
 
 
 @event.listens_for(MeasurementRow, "before_update")

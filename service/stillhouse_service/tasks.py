@@ -183,6 +183,7 @@ def _compress(
         "schedule": order["schedule"],
         "training": order["training"],
         "sparsity": made.layers,
+        "survival": made.survival,
         "history": made.history,
         "thinning": made.thinning,
         "warnings": made.warnings,

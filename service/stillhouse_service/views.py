@@ -20,6 +20,7 @@ from stillhouse_service.tables import (
     EventRow,
     MeasurementRow,
     StudyRow,
+    TokenRow,
     TrialRow,
     WorkerRow,
 )
@@ -58,6 +59,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         parameters=row.problem["parameters"],
         counts=counts,
         baseline_measurement=row.baseline_measurement,
+        priority=row.priority,
         incumbent=incumbent,
         final=row.final,
         created_at=row.created_at,
@@ -80,6 +82,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             **_members(row, schemas.Trial),
             "layers": measured[-1].result["layers"] if measured else [],
             "sparsity": row.details.get("sparsity", []),
+            "survival": row.details.get("survival", []),
             "schedule": row.details.get("schedule"),
             "training": row.details.get("training"),
             "history": row.details.get("history", []),
@@ -124,6 +127,11 @@ def device(row: DeviceRow, host: WorkerRow, work: UnitOfWork, ttl_s: float) -> s
         is_live=work.now - row.last_seen_at < timedelta(seconds=ttl_s),
         last_seen_at=row.last_seen_at,
     )
+
+
+def token(row: TokenRow) -> schemas.Token:
+    """Show a token."""
+    return schemas.Token.model_validate(_members(row, schemas.Token))
 
 
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:

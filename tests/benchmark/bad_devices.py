@@ -45,4 +45,40 @@ class Refusing(BadRuntime):
         raise JobFailed("unsupported", "compile", "no such layer here", ("fc",))
 
 
+class _Pulled:
+    """A network of the real CPU; its device is pulled out in the middle of the timing."""
+
+    def __init__(self, network: Any, plug: Path) -> None:
+        self._network, self._plug = network, plug
+        self._n_runs = 0
+        self.input_shape = network.input_shape
+        self.write, self.read = network.write, network.read
+
+    def infer(self) -> None:
+        self._n_runs += 1
+        if self._n_runs > 60 and not (self._plug.parent / "pulled-once").exists():
+            (self._plug.parent / "pulled-once").touch()
+            self._plug.unlink()
+        if not self._plug.exists():
+            raise RuntimeError("Failed to read output from FIFO: NC_ERROR, X_LINK_ERROR")
+        self._network.infer()
+
+
+def unplugged() -> Any:
+    """The real runtime, whose device is there as long as a file is."""
+    from stillhouse_benchmark.backends.openvino import OpenVino
+
+    plug = Path(os.environ["STILLHOUSE_TEST_PLUG"])
+
+    class Unplugged(OpenVino):
+        name = "unplugged"
+
+        def compile(self, path: Path, device: str, precision: str, n_threads: int) -> Any:
+            if not plug.exists():
+                raise JobFailed("device-fault", "compile", "no device: X_LINK_ERROR")
+            return _Pulled(super().compile(path, device, precision, n_threads), plug)
+
+    return Unplugged()
+
+
 hanging, crashing, refusing = Hanging, Crashing, Refusing

@@ -365,6 +365,7 @@ class Worker:
         self.log = folder / "worker.log"
         self.command = [sys.executable, "-m", "stillhouse_benchmark"]
         self.process: subprocess.Popen[bytes] | None = None
+        self.extra_environment: dict[str, str] = {}
 
     def start(self, url: str, *extra: str) -> None:
         command = [*self.command, "--server", url]
@@ -376,7 +377,8 @@ class Worker:
     def environment(self) -> dict[str, str]:
         here = str(Path(__file__).parent)
         known = os.environ.get("PYTHONPATH")
-        return {**os.environ, "PYTHONPATH": os.pathsep.join([here, *([known] if known else [])])}
+        path = os.pathsep.join([here, *([known] if known else [])])
+        return {**os.environ, "PYTHONPATH": path, **self.extra_environment}
 
     def children(self) -> list[int]:
         assert self.process is not None

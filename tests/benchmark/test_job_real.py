@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 from pathlib import Path
 from typing import Any, Callable, Dict
 
@@ -50,6 +52,30 @@ def test_a_slimmer_network_is_measured_as_faster(tmp_path: Path, make_job: MakeJ
     assert result.host.runtime == "openvino"
 
 
+def test_the_result_tells_what_is_left_in_every_form(
+    tmp_path: Path, make_job: MakeJob, slim_net: Any
+) -> None:
+    weights = slim_net.weights
+    weights["conv2.weight"][3:5] = 0.0  # two of eight filters
+    weights["conv2.weight"][0, 0] = 1e-9  # half precision knows no such number
+    try:
+        stages = {stage.name: stage for stage in run(tmp_path, make_job).survival}
+    finally:
+        slim_net.__post_init__()
+    assert list(stages) == ["ir f32", "ir f16", "device"]
+    for name, n_nonzero in (("ir f32", 6 * 8 * 9), ("ir f16", 6 * 8 * 9 - 9)):
+        rows = {row.layer: row for row in stages[name].layers}
+        assert set(rows) == {"conv1", "conv2", "fc"}
+        assert rows["conv2"].shape == (8, 8, 3, 3)
+        assert rows["conv2"].n_nonzero == n_nonzero
+        assert rows["conv2"].filter_sparsity == pytest.approx(2 / 8)
+    assert stages["ir f32"].agreement is not None and stages["ir f16"].agreement is not None
+    assert stages["ir f32"].agreement.max_rel < 1e-5
+    # Weights of 11 significant bits: off by more than f32, by less than a hundredth.
+    assert 1e-6 < stages["ir f16"].agreement.max_rel < 1e-2
+    assert stages["device"].layers == ()
+
+
 def test_counts_are_numpys_counts(
     tmp_path: Path, make_job: MakeJob, digits: Any, wide_net: Any, slim_net: Any
 ) -> None:
@@ -64,6 +90,30 @@ def test_counts_are_numpys_counts(
     assert accuracy.baseline.top5_correct == (best == digits.labels[:, None]).any(axis=1).sum()
     assert accuracy.n_disagree_candidate_only == (ours & ~theirs).sum()
     assert accuracy.n_disagree_baseline_only == (theirs & ~ours).sum()
+
+
+def test_classes_are_counted_one_by_one(
+    tmp_path: Path, make_job: MakeJob, digits: Any, slim_net: Any
+) -> None:
+    counts = run(tmp_path, make_job).accuracy.candidate
+    right = slim_net.answer(digits.normalised()).argmax(axis=1) == digits.labels
+    for label in range(10):
+        is_of_class = digits.labels == label
+        assert counts.class_images[label] == is_of_class.sum()
+        assert counts.class_correct[label] == (right & is_of_class).sum()
+
+
+def test_every_single_time_is_there_to_judge_anew(tmp_path: Path, make_job: MakeJob) -> None:
+    result = run(tmp_path, make_job)
+    times = np.load(io.BytesIO(base64.b64decode(result.raw_times)))
+    wall = times["candidate_wall_ms"]
+    told = wall[np.isfinite(wall)]
+    assert len(told) == result.candidate.n_runs
+    assert np.sort(told)[int(np.ceil(0.5 * len(told))) - 1] == pytest.approx(
+        result.candidate.p50_ms, rel=1e-5
+    )
+    both = [times[f"{name}_wall_ms"] for name in ("baseline", "baseline_again")]
+    assert sum(np.isfinite(one).sum() for one in both) == result.baseline.n_runs
 
 
 def test_outputs_unlike_torchs_are_a_mismatch(

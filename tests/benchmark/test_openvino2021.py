@@ -193,6 +193,33 @@ def test_a_check_job_asks_the_sticks_compiler_over_the_network(
     assert worker.process.wait(timeout=30) == 0
 
 
+@pytest.mark.slow  # a dry run and a compilation of each: half a minute
+@pytest.mark.parametrize("name", ["resnet20_cifar", "vgg16_bn_cifar", "mobilenet_v2_cifar"])
+def test_networks_compressed_by_our_schedules_pass_the_sticks_compiler(
+    old_runtime: str, tmp_path: Path, name: str
+) -> None:
+    compress = pytest.importorskip("stillhouse_compression.compress")
+    from stillhouse_compression.dry_run import dry_run
+    from stillhouse_compression.models import build
+    from stillhouse_compression.template import parse_template
+    from stillhouse_compression.template.writer import write_template, write_training
+    from stillhouse_compression.weights import weights_to_bytes
+
+    template = parse_template(write_template(name), write_training())
+    network = build(name, 10)
+    rendered = template.render(template.extremes()[2], network)  # all high: the narrowest
+    weights = weights_to_bytes(network)
+    made = dry_run(
+        compress.CompressionTask(name, "digits", weights, rendered.schedule, rendered.training)
+    )
+    assert made.macs < 0.5 * made.dense_macs
+    path = tmp_path / "net.onnx"
+    path.write_bytes(made.onnx)
+    found = json.loads(run(old_runtime, "check", str(path), "--device", "MYRIAD").stdout)
+    assert found["is_supported"] is True, found["reason"]
+    assert found["missing_layers"] == []
+
+
 def test_the_doctor_of_the_old_runtime_looks_for_the_stick(old_runtime: str) -> None:
     answer = run(old_runtime, "doctor")
     assert "openvino2021 2021.4.2" in answer.stdout

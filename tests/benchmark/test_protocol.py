@@ -31,7 +31,24 @@ TIMING = {
     **{f"p{percent}_ms": 1.0 for percent in (25, 50, 90, 95, 99)},
     **{"mean_ms": 1.0, "sd_ms": 0.0, "cpu_p50_ms": 0.9, "n_runs": 300, "throughput_per_s": 1e3},
 }
-COUNTS = {"n_images": 300, "top1_correct": 297, "top5_correct": 300}
+COUNTS = {
+    **{"n_images": 300, "top1_correct": 297, "top5_correct": 300},
+    **{"class_images": [100, 200], "class_correct": [99, 198]},
+}
+STAGE = {
+    "name": "ir f16",
+    "made_by": "x",
+    "layers": [
+        {
+            **{"layer": "fc", "shape": [10, 64], "n_weights": 640, "n_nonzero": 160},
+            **{"sparsity": 0.75, "filter_sparsity": 0.0},
+        }
+    ],
+    "agreement": {"max_abs": 1e-3, "max_rel": 1e-4, "top1_agreement": 1.0},
+    "n_stages": {"fc": 2},
+    "missing_layers": ["conv1"],
+    "blob_bytes": 5,
+}
 RESULT = {
     "candidate": TIMING,
     "baseline": TIMING,
@@ -56,11 +73,14 @@ RESULT = {
         "load_1m": None,
         "runtime": "openvino",
         "runtime_version": "1",
-        "temperature_c": None,
+        "temperature_c": 51.5,
         "n_threads": 1,
+        "temperature_start_c": 44.0,
     },
     "duration_s": 2.9,
     "flags": ["drift"],
+    "survival": [STAGE],
+    "raw_times": "UEs=",
 }
 MANIFEST = {
     "dataset": "digits",
@@ -86,8 +106,26 @@ DEVICE = {
     "capabilities": ["benchmark"],
 }
 FAILURE = {"class": "unsupported", "stage": "compile", "reason": "x", "layers": ["fc"]}
+CHECK = {
+    "networks": {
+        "default": {
+            **{"device": "MYRIAD", "runtime": "openvino2021", "is_supported": False},
+            **{"failure_class": "unsupported", "reason": "x", "layers": ["fc"]},
+            **{"blob_bytes": None, "stages": None, "missing_layers": []},
+        }
+    },
+    "runtime_version": "2021.4.2",
+    "duration_s": 6.0,
+}
+CHECK_JOB = {
+    **{"id": "job_2", "kind": "check", "device": "MYRIAD", "job_limit_s": 60.0},
+    "networks": [{"name": "default", "file": FILE}],
+}
 MESSAGES = [
     (protocol.Lease, LEASE),
+    (protocol.Lease, {**LEASE, "job": CHECK_JOB}),
+    (protocol.CheckJob, CHECK_JOB),
+    (protocol.CheckResult, CHECK),
     (protocol.Result, RESULT),
     (protocol.DataManifest, MANIFEST),
     (protocol.Device, DEVICE),

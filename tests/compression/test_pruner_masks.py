@@ -608,6 +608,91 @@ def test_gradual_filter_rankers_reach_the_final_sparsity(model: Small, class_nam
     assert np.array_equal(one[:, 0, 0, 0], two[:, 0, 0, 0])
 
 
+def test_gradual_bernoulli_draws_at_the_laws_probability(model: Small) -> None:
+    pruner = {
+        "class": "BernoulliFilterPruner_AGP",
+        "group_type": "Filters",
+        "initial_sparsity": 0.1,
+        "final_sparsity": 0.6,
+        "weights": ["conv1.weight", "conv2.weight"],
+    }
+    scheduler = _scheduler(model, pruner)
+    for epoch in range(6):
+        keep_probability = 1 - (0.6 - 0.5 * (1 - epoch / 5) ** 3)
+        torch.manual_seed(epoch)
+        scheduler.on_epoch_begin(epoch)
+        torch.manual_seed(epoch)
+        for name in ("conv1.weight", "conv2.weight"):
+            keep = torch.bernoulli(torch.full((8,), keep_probability)).numpy().astype(bool)
+            mask = _spread(keep, _weight(model, name), 0)
+            assert np.array_equal(_mask(scheduler, name), mask), (epoch, name)
+            assert scheduler.mask_scales[name] == pytest.approx(8 / keep.sum())
+
+
+FILTER_RANKERS = [
+    "L1RankedStructureParameterPruner",
+    "L2RankedStructureParameterPruner",
+    "ActivationAPoZRankedFilterPruner",
+    "ActivationMeanRankedFilterPruner",
+    "GradientRankedFilterPruner",
+    "RandomRankedFilterPruner",
+    "BernoulliFilterPruner",
+]
+
+
+@pytest.mark.parametrize("dependency", ["Leader", "Group"])
+@pytest.mark.parametrize("class_name", FILTER_RANKERS)
+def test_every_ranker_gives_the_members_one_mask(
+    model: Small, class_name: str, dependency: str
+) -> None:
+    pruner = {
+        "class": class_name,
+        "group_type": "Filters",
+        "desired_sparsity": 0.5,
+        "weights": ["conv2.weight", "conv1.weight"],
+        "group_dependency": dependency,
+    }
+    scheduler = _scheduler(model, pruner, window={"epochs": [1]})
+    statistics: dict[str, list[Array]] = {"conv1.weight": [], "conv2.weight": []}
+    hooks = [
+        module.register_forward_hook(
+            lambda m, x, out, name=name: statistics[name].append(out.detach().numpy().copy())
+        )
+        for name, module in (("conv1.weight", model.relu1), ("conv2.weight", model.relu2))
+    ]
+    _train_epoch(model, scheduler, 0)
+    for hook in hooks:
+        hook.remove()
+    torch.manual_seed(4)
+    np.random.seed(4)
+    scheduler.on_epoch_begin(1)
+    torch.manual_seed(4)
+    np.random.seed(4)
+    # What the score of a member is; a group adds them up, a leader's stands alone.
+    scored: dict[str, Array] = {}
+    for name in ("conv2.weight", "conv1.weight"):
+        weight, outputs = dict(model.named_parameters())[name], statistics[name]
+        if class_name.startswith(("L1", "L2")):
+            scored[name] = _scores(weight.detach().numpy(), 0, int(class_name[1]))
+        elif "APoZ" in class_name:
+            scored[name] = -np.mean([(x == 0).mean((0, 2, 3)) for x in outputs], axis=0)
+        elif "Mean" in class_name:
+            scored[name] = np.mean([x.mean((0, 2, 3)) for x in outputs], axis=0)
+        else:
+            assert weight.grad is not None
+            product = (weight.detach() * weight.grad).numpy()
+            scored[name] = product.reshape(8, -1).sum(1)
+    if class_name == "RandomRankedFilterPruner":
+        keep = np.isin(np.arange(8), np.random.permutation(8)[-4:], invert=True)
+    elif class_name == "BernoulliFilterPruner":
+        keep = torch.bernoulli(torch.full((8,), 0.5)).numpy().astype(bool)
+    else:
+        total = scored["conv2.weight"] + (scored["conv1.weight"] if dependency == "Group" else 0.0)
+        keep = np.isin(np.arange(8), np.argsort(total)[:4], invert=True)
+    for name in statistics:
+        assert np.array_equal(_mask(scheduler, name), _spread(keep, _weight(model, name), 0)), name
+
+
 def test_reconstruction_refits_the_channels_that_stay(model: Small) -> None:
     pruner = {
         "class": "FMReconstructionChannelPruner",

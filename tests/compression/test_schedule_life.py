@@ -671,7 +671,9 @@ def test_the_sparsity_table_counts_layer_by_layer(model: Net) -> None:
     assert rows["conv2.weight"].nonzero == 6 * 72
     assert rows["conv2.weight"].macs == 8 * 8 * 8 * 72
     assert rows["conv2.weight"].params == 8 * 72 + 8
-    assert rows["fc.weight"].channels == 1 / 8
+    assert rows["fc.weight"].channels == rows["fc.weight"].rows == 1 / 8
+    assert rows["fc.weight"].cols == rows["conv2.weight"].rows == 0.0
+    assert rows["conv2.weight"].kernels == 0.25
     parsed = json.loads(table.to_json())
     assert parsed["layers"][1]["shape"] == [8, 8, 3, 3]
     assert "conv2.weight" in table.to_text()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stillhouse_compression import models
+from stillhouse_compression import dict_config, models
 from stillhouse_compression.errors import ThinningError, TrainingDiverged
 from stillhouse_compression.thinning import coupled_groups, thin
 
@@ -52,6 +52,25 @@ def test_a_filter_that_is_zero_in_one_member_only_stays_and_is_reported() -> Non
     assert stayed(report, "second") == [("filters", 1, "not zero in stem")]
     assert {item.group for item in report.stayed} == {("stem", "second")}
     assert report.coupled == (("stem", "second"),)
+
+
+def test_a_remover_prints_the_group_what_was_cut_and_what_stayed_and_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = Residual()
+    zero_filters(model, "stem", [0, 1, 2])
+    zero_filters(model, "second", [2, 3])
+    extension = {"class": "FilterRemover", "input_shape": list(SHAPE)}
+    policy = {"extension": {"instance_name": "x"}, "epochs": [3]}
+    scheduler = dict_config(model, None, {"extensions": {"x": extension}, "policies": [policy]})
+    scheduler.on_minibatch_begin(3, 0, 2)
+    scheduler.on_minibatch_begin(3, 1, 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "thinning in epoch 3:"
+    assert "coupled: stem, second" in lines
+    assert "cut stem: 6 -> 5 filters" in lines
+    assert "stays masked: 2 filters of stem: not zero in second (coupled: stem, second)" in lines
+    assert sum("MACs" in line for line in lines) == 1  # in the first minibatch alone
 
 
 def test_a_free_layer_loses_exactly_its_zero_filters() -> None:

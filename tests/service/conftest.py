@@ -1,6 +1,7 @@
-"""A real server on a real SQLite file, and two scripted parties: compute and a device host."""
+"""A real server on a real database, and two scripted parties: compute and a device host."""
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -18,11 +19,13 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from postgres_server import Postgres
 
 from stillhouse_service import attempts, outcomes
 from stillhouse_service.app import build_app
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.cli import main
+from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store
 
@@ -94,7 +97,11 @@ class Scripted:
         return {
             "artifacts": {name: self._file(f"{name} {text}") for name in names},
             "metrics": {"params": 100_000, "macs": 20_000_000, "model_bytes": 400_000},
-            "details": {"schedule": order["schedule"], "training": order["training"]},
+            "details": {
+                "schedule": order["schedule"],
+                "training": order["training"],
+                "thinning": [{"text": "cut conv1: 16 -> 8 filters\nMACs 40 -> 20"}],
+            },
         }
 
     def _file(self, text: str) -> dict[str, Any]:
@@ -286,6 +293,27 @@ class Host:
     ) -> httpx.Response:
         return self.tell(lease, "result", result=made_up_result(ratio, n_correct, n_baseline))
 
+    def play(self, server: Server, study_id: str, ratios: list[float]) -> None:
+        """Play compute and device until the study is over.
+
+        Args:
+            server: Where it runs.
+            study_id: The study.
+            ratios: Of the trials, in order; a trial measured again gives the same.
+        """
+        left, told = iter(ratios), {}
+        while server.get(f"/v1/studies/{study_id}")["state"] in ("checking", "running"):
+            server.compute_all()
+            answer = self.ask(wait_s=0.2)
+            if answer.status_code != 200:
+                continue
+            lease = answer.json()
+            candidate, baseline = lease["job"]["candidate"], lease["job"]["baseline"]
+            key = candidate["sha256"]
+            if key not in told:
+                told[key] = 1.0 if candidate == baseline else next(left)
+            self.measure(lease, told[key])
+
 
 def made_up_result(
     ratio: float = 1.0, n_correct: int = 294, n_baseline: int = 294
@@ -348,6 +376,21 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One real Postgres for all tests, with a database `blank` that is ours already."""
+    server = Postgres()
+    server.run("CREATE DATABASE blank")
+    engine = open_engine(server.url("blank"))
+    prepare(engine)
+    engine.dispose()
+    yield server
+    server.stop()
+
+
 def _settings(folder: Path, **changes: Any) -> Settings:
     chosen: dict[str, Any] = {
         "database_url": f"sqlite:///{folder}/stillhouse.db",
@@ -361,12 +404,26 @@ def _settings(folder: Path, **changes: Any) -> Settings:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database: SQLite, unless a test asks for `postgres` as well."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield f"sqlite:///{tmp_path}/stillhouse.db"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = f"test{next(_names)}"
+    is_ours = "serve" in request.fixturenames  # spares every server its migration
+    server.run(f"CREATE DATABASE {name}" + (" TEMPLATE blank" if is_ours else ""))
+    yield server.url(name)
+    server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, database: str) -> Iterator[Callable[..., Server]]:
     """Start a server; called again, another one on the same database and artifacts."""
     with ExitStack() as stack:
 
         def start(**changes: Any) -> Server:
-            server = Server(_settings(tmp_path, **changes))
+            server = Server(_settings(tmp_path, **({"database_url": database} | changes)))
             stack.callback(server.stop)
             return server
 
@@ -404,6 +461,12 @@ def connect() -> Iterator[Callable[..., Host]]:
 def result() -> Callable[..., dict[str, Any]]:
     """Make up a device's report."""
     return made_up_result
+
+
+@pytest.fixture(scope="session")
+def template() -> str:
+    """A template of one parameter for resnet20_cifar."""
+    return TEMPLATE
 
 
 @pytest.fixture

@@ -31,20 +31,6 @@ def study_file(server: Any, tmp_path: Path) -> Path:
     return path
 
 
-def finish(server: Any, host: Any, study_id: str, ratios: list[float]) -> None:
-    """Play compute and device until the study is over."""
-    left = list(ratios)
-    while server.get(f"/v1/studies/{study_id}")["state"] in ("checking", "running"):
-        server.compute_all()
-        answer = host.ask(wait_s=0.2)
-        if answer.status_code != 200:
-            continue
-        lease = answer.json()
-        job = lease["job"]
-        is_trial = job["candidate"] != job["baseline"] and job["split"] == "validation"
-        host.measure(lease, left.pop(0) if is_trial else 1.0)
-
-
 def test_no_server_is_said_in_words_with_a_status_of_its_own(run: Run) -> None:
     status, out, err = run("study", "list", "--server", "http://127.0.0.1:9")
     assert status == 3
@@ -110,14 +96,14 @@ def test_a_study_is_watched_to_its_end_and_then_listed_and_shown(
 ) -> None:
     host = connect(server)
     study_id = server.study(budget={"trials": 2})
-    helper = threading.Thread(target=finish, args=(server, host, study_id, [0.8, 0.7]))
+    helper = threading.Thread(target=host.play, args=(server, study_id, [0.8, 0.7]))
     helper.start()
     status, out, _ = at("study", "watch", study_id)
     helper.join()
     assert status == 0
     assert "trial 0: 1.600 ms, ratio 0.800, Top-1 98.00 %, feasible" in out
     assert "best feasible: trial 1, 1.400 ms, ratio 0.700" in out
-    assert out.rstrip().splitlines()[-2] == f"{study_id} is finished"
+    assert out.rstrip().splitlines()[-2] == f"{study_id} is finished: all 2 trials are finished"
 
     assert re.search(rf"{study_id} +digits +finished +2 of 2 +0\.700", at("study", "list")[1])
     assert "best feasible: trial 1" in at("study", "show", study_id)[1]
@@ -128,6 +114,7 @@ def test_a_study_is_watched_to_its_end_and_then_listed_and_shown(
     shown = at("trial", "show", trials[1]["id"])[1]
     assert "pruners.filters.final_sparsity" in shown
     assert "conv1" in shown
+    assert "cut conv1: 16 -> 8 filters" in shown
     schedule = at("trial", "show", trials[1]["id"], "--schedule")[1]
     assert yaml.safe_load(schedule)["pruners"]["filters"]["group_type"] == "Filters"
 
@@ -136,7 +123,7 @@ def test_report_and_importance_of_two_trials_are_words_not_errors(
     at: Run, server: Any, connect: Any, tmp_path: Path
 ) -> None:
     study_id = server.study(budget={"trials": 2})
-    finish(server, connect(server), study_id, [0.8, 0.7])
+    connect(server).play(server, study_id, [0.8, 0.7])
     path = tmp_path / "r.html"
     assert at("report", study_id, "-o", str(path))[:2] == (0, f"{path}\n")
     assert "latency ratio 0.700" in path.read_text()

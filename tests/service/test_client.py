@@ -18,24 +18,6 @@ def client(server: Any) -> Any:
         yield client
 
 
-def finish(server: Any, host: Any, study_id: str, ratios: list[float]) -> None:
-    """Play compute and device until the study is over."""
-    left = list(ratios)
-    known: dict[str, float] = {}  # the winner is measured again, as fast as before
-    while server.get(f"/v1/studies/{study_id}")["state"] in ("checking", "running"):
-        server.compute_all()
-        answer = host.ask(wait_s=0.2)
-        if answer.status_code != 200:
-            continue
-        lease = answer.json()
-        job = lease["job"]
-        is_trial = job["candidate"] != job["baseline"] and job["split"] == "validation"
-        candidate = job["candidate"]["sha256"]
-        if is_trial and candidate not in known:
-            known[candidate] = left.pop(0)
-        host.measure(lease, known[candidate] if is_trial else 1.0)
-
-
 def test_a_baseline_is_ordered_waited_for_and_listed(client: Client, server: Any) -> None:
     ordered = client.baselines.create("resnet20_cifar", "digits", {"epochs": 2}, seed=7)
     assert (ordered.state, ordered.is_over) == ("queued", False)
@@ -52,7 +34,7 @@ def test_a_study_lives_through_the_client_from_spec_to_downloaded_network(
 ) -> None:
     host = connect(server)
     study = client.studies.create(server.spec(budget={"trials": 3}))
-    helper = threading.Thread(target=finish, args=(server, host, study.id, [0.9, 0.7, 0.8]))
+    helper = threading.Thread(target=host.play, args=(server, study.id, [0.9, 0.7, 0.8]))
     helper.start()
     seen: list[str] = []
     ended = client.studies.wait(study.id, timeout_s=60, on_change=lambda s: seen.append(s.state))
@@ -74,7 +56,7 @@ def test_many_trials_come_over_several_pages_each_once(
 ) -> None:
     monkeypatch.setattr("stillhouse.resources._PAGE_SIZE", 2)
     study_id = server.study(budget={"trials": 5})
-    finish(server, connect(server), study_id, [0.9] * 5)
+    connect(server).play(server, study_id, [0.9] * 5)
     assert [trial.number for trial in client.studies.trials(study_id)] == [0, 1, 2, 3, 4]
 
 

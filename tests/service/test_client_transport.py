@@ -57,11 +57,12 @@ def test_a_question_is_asked_again_when_the_connection_fails_with_doubling_pause
     assert pauses == [0.5, 1.0]
 
 
-def test_an_order_is_sent_once_however_the_connection_fails() -> None:
-    script = Script([httpx.ReadError("x"), httpx.Response(200, json=7)])
-    with pytest.raises(ConnectionFailed):
-        transport(script).post("/a", {})
-    assert len(script.asked) == 1
+def test_an_order_is_sent_again_under_the_same_key_and_the_next_under_another() -> None:
+    script = Script([httpx.ReadError("x"), *[httpx.Response(200, json=7)] * 2])
+    one = transport(script)
+    assert [one.post("/a", {}), one.post("/a", {})] == [7, 7]
+    keys = [request.headers["Idempotency-Key"] for request in script.asked]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_retries_end_and_the_error_names_the_server() -> None:

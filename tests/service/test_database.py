@@ -1,9 +1,7 @@
-"""The database's schema: ours on an empty file, refused on any other."""
+"""The database on SQLite and Postgres: its schema, one writer at a time, readers of one moment."""
 
-import sqlite3
+import math
 import threading
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,23 +12,21 @@ from stillhouse_service.database import downgrade, head_revision, open_engine, p
 from stillhouse_service.errors import IllegalTransition, SchemaMismatch
 from stillhouse_service.ids import utc_now
 from stillhouse_service.store import Store
-from stillhouse_service.tables import Base, EventRow, WorkerRow
+from stillhouse_service.tables import Base, DeviceRow, EventRow, WorkerRow
+
+pytestmark = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
 
-def _url(folder: Path) -> str:
-    return f"sqlite:///{folder}/stillhouse.db"
-
-
-def test_an_empty_database_becomes_ours(tmp_path: Path) -> None:
-    engine = open_engine(_url(tmp_path))
+def test_an_empty_database_becomes_ours(database: str) -> None:
+    engine = open_engine(database)
     assert prepare(engine) == head_revision()
     assert set(Base.metadata.tables) <= set(inspect(engine).get_table_names())
     assert prepare(engine) == head_revision()
     engine.dispose()
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
-    engine = open_engine(_url(tmp_path))
+def test_the_migrations_make_exactly_the_tables_of_the_code(database: str) -> None:
+    engine = open_engine(database)
     upgrade(engine)
     with engine.connect() as connection:
         found = compare_metadata(MigrationContext.configure(connection), Base.metadata)
@@ -38,8 +34,8 @@ def test_the_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> N
     engine.dispose()
 
 
-def test_the_migrations_can_be_undone(tmp_path: Path) -> None:
-    engine = open_engine(_url(tmp_path))
+def test_the_migrations_can_be_undone(database: str) -> None:
+    engine = open_engine(database)
     upgrade(engine)
     downgrade(engine, "base")
     assert set(inspect(engine).get_table_names()) == {"alembic_version"}
@@ -48,18 +44,18 @@ def test_the_migrations_can_be_undone(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "stillhouse.db")) as other:
-        other.execute("CREATE TABLE recipes (name TEXT)")
-    engine = open_engine(_url(tmp_path))
+def test_a_database_of_something_else_is_refused_and_left_alone(database: str) -> None:
+    engine = open_engine(database)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE recipes (name TEXT)"))
     with pytest.raises(SchemaMismatch, match=r"not Stillhouse's \(recipes"):
         prepare(engine)
     assert inspect(engine).get_table_names() == ["recipes"]
     engine.dispose()
 
 
-def test_a_database_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
-    engine = open_engine(_url(tmp_path))
+def test_a_database_of_another_version_is_refused_and_left_alone(database: str) -> None:
+    engine = open_engine(database)
     prepare(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -68,9 +64,9 @@ def test_a_database_of_another_version_is_refused_and_left_alone(tmp_path: Path)
     engine.dispose()
 
 
-def test_writers_at_the_same_time_wait_for_one_another(tmp_path: Path) -> None:
+def test_writers_at_the_same_time_wait_for_one_another(database: str) -> None:
     # A transaction that reads first and writes later fails in SQLite when another wrote between.
-    engine = open_engine(_url(tmp_path))
+    engine = open_engine(database)
     prepare(engine)
     store = Store(engine)
     failures: list[BaseException] = []
@@ -103,8 +99,8 @@ def test_writers_at_the_same_time_wait_for_one_another(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_reader_sees_one_moment_while_others_write(tmp_path: Path) -> None:
-    engine = open_engine(_url(tmp_path))
+def test_a_reader_sees_one_moment_while_others_write(database: str) -> None:
+    engine = open_engine(database)
     prepare(engine)
     store = Store(engine)
     with store.read() as view:
@@ -122,8 +118,8 @@ def test_a_reader_sees_one_moment_while_others_write(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_what_is_appended_to_the_log_cannot_be_changed(tmp_path: Path) -> None:
-    engine = open_engine(_url(tmp_path))
+def test_what_is_appended_to_the_log_cannot_be_changed(database: str) -> None:
+    engine = open_engine(database)
     prepare(engine)
     store = Store(engine)
     row = EventRow(
@@ -142,4 +138,26 @@ def test_what_is_appended_to_the_log_cannot_be_changed(tmp_path: Path) -> None:
         work.log.events_of("std_1")[0].reason = "rewritten"
     with store.read() as view:
         assert view.log.events_of("std_1")[0].reason is None
+    engine.dispose()
+
+
+def test_a_number_that_is_none_is_stored_as_null(database: str) -> None:
+    # A training that diverges tells a loss of NaN, which Postgres refuses in JSON.
+    engine = open_engine(database)
+    prepare(engine)
+    store = Store(engine)
+    with store.begin() as work:
+        now = work.now
+        work.devices.add(
+            WorkerRow(id="wrk_1", name="a", version="1", created_at=now, last_seen_at=now)
+        )
+        info = {"loss": math.nan, "list": [math.inf, 1.5], "text": "NaN"}
+        work.devices.add(
+            DeviceRow(
+                id="dev_1", worker_id="wrk_1", name="d", kind="CPU", info=info, last_seen_at=now
+            )
+        )
+    with store.read() as view:
+        found = view.devices.device("dev_1").info
+    assert found == {"loss": None, "list": [None, 1.5], "text": "NaN"}
     engine.dispose()

@@ -1,11 +1,14 @@
 """What device hosts get, over real HTTP: leases, tokens, losses, failures."""
 
+import base64
 import threading
 import time
 from typing import Any
 
 import httpx
 import pytest
+
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
 
 def _wait_for(server: Any, study: str, state: str, timeout_s: float = 20.0) -> Any:
@@ -18,6 +21,7 @@ def _wait_for(server: Any, study: str, state: str, timeout_s: float = 20.0) -> A
         time.sleep(0.02)
 
 
+@on_both
 def test_a_host_that_registers_again_keeps_its_ids(server: Any, connect: Any) -> None:
     host = connect(server)
     before = (host.worker_id, host.device_id)
@@ -79,6 +83,7 @@ def test_a_job_carries_the_timing_settings_of_its_study(server: Any, connect: An
     assert settings["max_aa_deviation"] == 0.05
 
 
+@on_both
 def test_a_passed_check_starts_the_study(server: Any, connect: Any) -> None:
     study = server.study()
     host = connect(server)
@@ -109,6 +114,7 @@ def test_a_threshold_above_what_the_device_reaches_rejects_the_study(
     assert "0.9767" in _wait_for(server, study, "rejected")["reason"]
 
 
+@on_both
 def test_a_busy_host_is_asked_again_until_the_attempts_are_spent(serve: Any, connect: Any) -> None:
     server = serve(max_attempts=2)
     study = server.study()
@@ -120,6 +126,7 @@ def test_a_busy_host_is_asked_again_until_the_attempts_are_spent(serve: Any, con
     assert "given up after 2 attempts" in found["reason"]
 
 
+@on_both
 def test_a_released_job_costs_no_attempt(serve: Any, connect: Any) -> None:
     server = serve(max_attempts=1)
     study = server.study()
@@ -130,6 +137,7 @@ def test_a_released_job_costs_no_attempt(serve: Any, connect: Any) -> None:
     _wait_for(server, study, "running")
 
 
+@on_both
 def test_a_lease_that_runs_out_is_handed_to_another_host(serve: Any, connect: Any) -> None:
     server = serve(lease_s=0.3)
     study = server.study()
@@ -143,19 +151,20 @@ def test_a_lease_that_runs_out_is_handed_to_another_host(serve: Any, connect: An
 
 
 def test_a_heartbeat_keeps_the_lease(serve: Any, connect: Any) -> None:
-    server = serve(lease_s=0.6)
+    server = serve(lease_s=1.2)
     server.study()
     host, other = connect(server, "edge-1"), connect(server, "edge-2")
     lease = host.lease()
     progress = {"stage": "timing", "fraction": 0.4}
-    for _ in range(8):
-        time.sleep(0.15)
+    for _ in range(7):
+        time.sleep(0.2)
         answer = host.tell(lease, "heartbeat", progress=progress)
-        assert answer.json() == {"expires_in_s": 0.6, "is_cancelled": False}
+        assert answer.json() == {"expires_in_s": 1.2, "is_cancelled": False}
     assert other.ask().status_code == 204
     assert host.measure(lease).status_code == 204
 
 
+@on_both
 def test_a_late_result_is_taken_when_nobody_else_has_finished(serve: Any, connect: Any) -> None:
     server = serve(lease_s=0.2)
     study = server.study()
@@ -170,6 +179,23 @@ def test_a_late_result_is_taken_when_nobody_else_has_finished(serve: Any, connec
     assert refused.json()["type"] == "/problems/lease-lost"
 
 
+def test_raw_times_are_kept_as_an_artifact(server: Any, connect: Any, result: Any) -> None:
+    study = server.study()
+    host = connect(server)
+    lease = host.lease()
+    packed = base64.b64encode(b"all the times").decode()
+    refused = host.tell(lease, "result", result=result() | {"raw_times": "no base64!"})
+    assert refused.status_code == 422
+    assert refused.json()["problems"][0]["path"] == "result.raw_times"
+    kept = host.tell(lease, "result", result=result() | {"raw_times": packed})
+    assert kept.status_code == 204
+    with server.store.read() as view:
+        (row,) = view.log.measurements_of_study(study)
+        sha256 = row.result["raw_times"]
+    assert server.http.get(f"/v1/artifacts/{sha256}").content == b"all the times"
+
+
+@on_both
 def test_the_same_result_twice_is_one_measurement(server: Any, connect: Any) -> None:
     study = server.study()
     host = connect(server)
@@ -222,6 +248,7 @@ def test_a_result_that_is_no_result_is_refused_and_the_lease_lives(
     _wait_for(server, study, "running")
 
 
+@on_both
 def test_a_device_that_asks_again_has_let_go_of_its_job(server: Any, connect: Any) -> None:
     server.study()
     host = connect(server)
@@ -231,6 +258,7 @@ def test_a_device_that_asks_again_has_let_go_of_its_job(server: Any, connect: An
     assert second["id"] != first["id"]
 
 
+@on_both
 def test_a_cancelled_study_tells_its_host_with_the_next_heartbeat(
     server: Any, connect: Any
 ) -> None:
@@ -244,6 +272,7 @@ def test_a_cancelled_study_tells_its_host_with_the_next_heartbeat(
     assert server.get(f"/v1/studies/{study}")["state"] == "cancelled"
 
 
+@on_both
 def test_a_waiting_host_hears_of_a_new_job_at_once(server: Any, connect: Any) -> None:
     baseline = server.baseline()
     host = connect(server)
@@ -278,6 +307,7 @@ def test_fifty_waiting_hosts_do_not_hold_up_the_server(server: Any, connect: Any
         thread.join(timeout=30)
 
 
+@on_both
 def test_a_study_says_that_nobody_offers_its_device(serve: Any, connect: Any) -> None:
     server = serve(device_ttl_s=0.5)
     study = server.study(device="GPU")

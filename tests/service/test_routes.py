@@ -5,11 +5,13 @@ from typing import Any
 import httpx
 import pytest
 
+on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+
 
 def test_a_server_says_that_it_lives(server: Any) -> None:
     answer = server.get("/healthz")
     assert answer["status"] == "ok"
-    assert answer["schema"] == "0001"
+    assert answer["schema"] == "0002"
     assert answer["compute"] == "none"
 
 
@@ -20,6 +22,7 @@ def test_networks_and_data_sets_are_listed(server: Any) -> None:
     assert digits["splits"] == {"train": 1000, "validation": 300, "test": 497}
 
 
+@on_both
 def test_a_study_is_shown_as_it_was_sent(server: Any) -> None:
     spec = server.spec()
     made = server.http.post("/v1/studies", json=spec)
@@ -153,6 +156,7 @@ def test_a_garbage_body_is_a_422_problem(server: Any) -> None:
     assert "Traceback" not in answer.text
 
 
+@on_both
 def test_a_long_list_comes_in_pages_without_a_gap(server: Any) -> None:
     baseline = server.baseline()
     made = [server.study(baseline=baseline) for _ in range(5)]
@@ -174,6 +178,7 @@ def test_a_page_token_nobody_gave_out_is_refused(server: Any, path: Any) -> None
     assert answer.json()["problems"][0]["path"] == "page_token"
 
 
+@on_both
 def test_an_artifact_is_read_whole_or_in_part(server: Any) -> None:
     baseline = server.get(f"/v1/baselines/{server.baseline()}")
     sha256 = baseline["artifacts"]["onnx"]

@@ -2,7 +2,6 @@
 
 import itertools
 import sqlite3
-import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +21,8 @@ from hypothesis.stateful import (
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from stillhouse_benchmark.protocol import Device, Failure, Result
+from stillhouse_benchmark.protocol import FAILURE_CLASSES, Device, Failure, Result
+from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.template import parse_template
 from stillhouse_service import attempts, leases, lives, outcomes, states
 from stillhouse_service.artifacts import ArtifactStore
@@ -105,10 +105,10 @@ _numbers = itertools.count()
 class _World:
     """One database for all walks; each walk has a study and a kind of device of its own."""
 
-    def __init__(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="stillhouse-walk-"))
-        self.engine = open_engine(f"sqlite:///{folder}/walk.db")
-        event.listen(self.engine, "connect", self._hurry)
+    def __init__(self, folder: Path, url: str) -> None:
+        self.engine = open_engine(url)
+        if url.startswith("sqlite"):
+            event.listen(self.engine, "connect", self._hurry)
         prepare(self.engine)
         self.now = datetime(2026, 11, 24, tzinfo=UTC)
         self.store = Store(self.engine, self._tick)
@@ -126,9 +126,17 @@ class _World:
         connection.execute("PRAGMA synchronous=OFF").close()
 
 
-@pytest.fixture(scope="module")
-def world(result: Any) -> Any:
-    one = _World()
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def world(
+    request: pytest.FixtureRequest, result: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    folder = tmp_path_factory.mktemp("walk")
+    url = f"sqlite:///{folder}/walk.db"
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        postgres.run("CREATE DATABASE walk")
+        url = postgres.url("walk")
+    one = _World(folder, url)
     _Walk.world, _Walk.report = one, Result.from_json(result())
     yield one
     one.engine.dispose()
@@ -364,12 +372,23 @@ def _walk(n_walks: int, n_steps: int) -> None:
 
 
 def test_reports_in_any_order_lose_and_double_nothing(world: Any) -> None:
-    _walk(n_walks=12, n_steps=15)
+    _walk(n_walks=7, n_steps=15)
 
 
 @pytest.mark.slow  # some minutes: every step is a transaction that is synced to disk
 def test_reports_in_any_order_lose_and_double_nothing_on_long_walks(world: Any) -> None:
-    _walk(n_walks=150, n_steps=60)
+    _walk(n_walks=100, n_steps=60)
+
+
+@pytest.mark.parametrize("policies", [COMPUTE_POLICIES, DEVICE_POLICIES])
+def test_every_class_of_failure_says_what_to_do(policies: Any) -> None:
+    assert all(policy.advice for policy in policies.values())
+
+
+def test_every_class_of_failure_has_a_policy() -> None:
+    errors = {one.failure_class for one in CompressionError.__subclasses__()}
+    assert errors - {"cancelled"} <= set(COMPUTE_POLICIES)
+    assert set(FAILURE_CLASSES) <= set(DEVICE_POLICIES)
 
 
 def test_a_study_that_cannot_work_names_all_its_problems(world: Any) -> None:

@@ -249,7 +249,7 @@ def model_optimizer(path: Path, folder: Path) -> Form:
     code = (
         "import sys; sys.modules['openvino_telemetry'] = None\n"
         "from mo.main import main; from mo.utils.cli_parser import get_onnx_cli_parser\n"
-        "sys.exit(main(get_onnx_cli_parser(), None, 'onnx'))\n"
+        "sys.exit(main(get_onnx_cli_parser(), 'onnx'))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],

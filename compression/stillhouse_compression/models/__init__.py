@@ -1,16 +1,15 @@
-"""Named networks with the layer names that Distiller schedules use.
+"""Named networks: ours, with the layer names of Distiller's schedules, and other packages'.
 
 Depends on: torch. Knows nothing of schedules, data or training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from torch import nn
 
 from stillhouse_compression.errors import CompressionError, nearest
+from stillhouse_compression.models.info import ModelInfo
+from stillhouse_compression.models.installed import installed_networks
 from stillhouse_compression.models.mobilenet import MobileNetV2
 from stillhouse_compression.models.plain import CifarPlainNet
 from stillhouse_compression.models.resnet import CifarResNet
@@ -21,25 +20,6 @@ __all__ = ["ModelInfo", "available", "build", "model_info"]
 
 _SMALL = (3, 32, 32)
 _LARGE = (3, 224, 224)
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """One network of the registry.
-
-    Attributes:
-        name: What `build` takes.
-        description: One sentence.
-        input_shape: (channels, height, width) it was designed for.
-        n_classes_default: Classes when nobody says.
-        make: Number of classes -> freshly initialised network.
-    """
-
-    name: str
-    description: str
-    input_shape: tuple[int, int, int]
-    n_classes_default: int
-    make: Callable[[int], nn.Module]
 
 
 def _resnet(n_blocks: int) -> ModelInfo:
@@ -106,23 +86,32 @@ _MODELS: dict[str, ModelInfo] = {
 }
 
 
+_OURS = frozenset(_MODELS)
+
+
 def available() -> tuple[ModelInfo, ...]:
-    """List every network that can be built, in a fixed order."""
-    return tuple(_MODELS.values())
+    """List every network that can be built, in a fixed order: ours, then other packages'."""
+    return (*_MODELS.values(), *installed_networks(_OURS).networks.values())
 
 
 def model_info(name: str) -> ModelInfo:
     """Look one network up.
 
     Raises:
-        CompressionError: There is no such network; the message names the nearest.
+        CompressionError: There is no such network; the message names the nearest. Or its package
+            does not work.
     """
-    info = _MODELS.get(name)
-    if info is None:
+    if name in _MODELS:
+        return _MODELS[name]
+    installed = installed_networks(_OURS)
+    if name in installed.broken:
+        raise CompressionError(installed.broken[name])
+    known = {info.name: info for info in available()}
+    if name not in known:
         raise CompressionError(
-            f"no network {name!r}{nearest(name, _MODELS)}; there are: {', '.join(_MODELS)}"
+            f"no network {name!r}{nearest(name, known)}; there are: {', '.join(known)}"
         )
-    return info
+    return known[name]
 
 
 def build(name: str, num_classes: int | None = None) -> nn.Module:
@@ -136,10 +125,21 @@ def build(name: str, num_classes: int | None = None) -> nn.Module:
         The network, in training mode, on the CPU, float32.
 
     Raises:
-        CompressionError: Unknown name, or fewer than 2 classes.
+        CompressionError: Unknown name, fewer than 2 classes, or another package's network that
+            cannot be made.
     """
     info = model_info(name)
     n_classes = info.n_classes_default if num_classes is None else num_classes
     if n_classes < 2:
         raise CompressionError(f"a classifier needs at least 2 classes, got {n_classes}")
-    return info.make(n_classes)
+    if name in _OURS:
+        return info.make(n_classes)
+    try:
+        network = info.make(n_classes)
+    except Exception as error:  # it is their code: whatever it raises is theirs to mend
+        reason = f"{type(error).__name__}: {error}"
+        raise CompressionError(f"network {name!r} cannot be made: {reason}") from error
+    if not isinstance(network, nn.Module):
+        kind = type(network).__name__
+        raise CompressionError(f"network {name!r}: make gave a {kind}, a torch Module was wanted")
+    return network

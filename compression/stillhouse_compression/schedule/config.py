@@ -148,9 +148,6 @@ def _build(
             built[name] = component.spec.build(name, component.arguments, building)
         except (CompressionError, ValueError, TypeError) as error:
             raise ScheduleError([Problem(path, str(error))]) from error
-        except KeyError as error:
-            message = f"needs {error} in the optimizer; load its state before the schedule"
-            raise ScheduleError([Problem(path, message)]) from error
         # Policies of the other sections save their instance themselves.
         if section in ("pruners", "regularizers") and hasattr(built[name], "state_dict"):
             scheduler.keep_state_of(path, built[name])

@@ -235,7 +235,12 @@ def _builder(class_: Callable[..., Any]) -> Callable[[str, Arguments, Building],
             {key: group[key] for key in RATES if key in group} for group in optimizer.param_groups
         ]
         kwargs = {"last_epoch": building.last_epoch} if takes_epoch else {}
-        scheduler = class_(optimizer, **arguments, **kwargs)
+        try:
+            scheduler = class_(optimizer, **arguments, **kwargs)
+        except KeyError:
+            # One cycle keeps its bounds in the optimizer: one whose state comes later lacks them.
+            scheduler = class_(optimizer, **arguments)
+            scheduler.last_epoch = building.last_epoch
         if is_resumed:
             # torch steps while it builds; the rate of a resumed optimizer is already right.
             for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -5,16 +5,15 @@ Depends on: torch, policies, masks.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stillhouse_compression.errors import CompressionError
+from stillhouse_compression.schedule.generators import random_state, set_random_state
 from stillhouse_compression.schedule.masks import MaskTable
 from stillhouse_compression.schedule.names import canonical
 from stillhouse_compression.schedule.policy import LossComponent, Moment, Policy, PolicyLoss
@@ -287,6 +286,7 @@ class CompressionScheduler:
         """
         state: dict[str, Any] = {
             "version": STATE_VERSION,
+            "shapes": {name: list(value.shape) for name, value in self.model.state_dict().items()},
             "masks_dict": {
                 name: None if entry.mask is None else entry.mask.detach().contiguous().clone()
                 for name, entry in self.zeros_mask_dict.items()
@@ -306,13 +306,16 @@ class CompressionScheduler:
                 if name in self._gradients_of and parameter.grad is not None
             }
         if self._is_random:
-            state["random"] = _random_state()
+            state["random"] = random_state()
         return state
 
     def load_state_dict(
         self, state: Mapping[str, Any], normalize_dataparallel_keys: bool = False
     ) -> None:
         """Take over a saved state.
+
+        Where a thinning had cut the network, this one and its optimizer are cut to the same
+        shapes; their own states are to be loaded afterwards.
 
         Args:
             state: What :meth:`state_dict` of a scheduler of the same schedule gave.
@@ -329,14 +332,19 @@ class CompressionScheduler:
             )
         masks = {canonical(name): mask for name, mask in state["masks_dict"].items()}
         flags = {canonical(name): flag for name, flag in state.get("flags", {}).items()}
-        parameters = dict(self.model.named_parameters())
-        faults = self._mask_faults(masks, parameters)
+        faults = [
+            f"no mask entry for {n}" for n in self.zeros_mask_dict if canonical(n) not in masks
+        ]
         if len(state.get("policies", self._policies)) != len(self._policies):
             faults.append(
                 f"{len(state['policies'])} policies, the schedule has {len(self._policies)}"
             )
+        if not faults:
+            self._fit_shapes(state.get("shapes", {}))
+            faults = self._mask_faults(masks)
         if faults:
             raise CompressionError(f"the saved state fits another run: {'; '.join(faults)}")
+        parameters = dict(self.model.named_parameters())
         for name, entry in self.zeros_mask_dict.items():
             mask = masks[canonical(name)]
             entry.set(None if mask is None else mask.bool().to(parameters[name].device))
@@ -357,39 +365,27 @@ class CompressionScheduler:
             parameter = next(p for n, p in parameters.items() if canonical(n) == canonical(name))
             parameter.grad = gradient.to(parameter.device)
         if "random" in state:
-            _set_random_state(state["random"])
+            set_random_state(state["random"])
 
-    def _mask_faults(
-        self, masks: Mapping[str, Tensor | None], parameters: Mapping[str, nn.Parameter]
-    ) -> list[str]:
+    def _fit_shapes(self, saved: Mapping[str, Sequence[int]]) -> None:
+        """Cut a dense network, and its optimizer, to the shapes of a thinned one."""
+        wanted = {canonical(name): tuple(shape) for name, shape in saved.items()}
+        shapes = {name: tuple(value.shape) for name, value in self.model.state_dict().items()}
+        fitting = {name: wanted.get(canonical(name), shape) for name, shape in shapes.items()}
+        if fitting == shapes:
+            return
+        # On use: thinning knows schedules.
+        from stillhouse_compression.thinning.optimizer_state import fit_network
+
+        fit_network(self.model, self.optimizer, fitting)
+
+    def _mask_faults(self, masks: Mapping[str, Tensor | None]) -> list[str]:
+        parameters = dict(self.model.named_parameters())
         faults = []
         for name in self.zeros_mask_dict:
-            if canonical(name) not in masks:
-                faults.append(f"no mask entry for {name}")
-                continue
             mask = masks[canonical(name)]
             if mask is not None and mask.shape != parameters[name].shape:
                 faults.append(
                     f"{name}: mask {tuple(mask.shape)}, parameter {tuple(parameters[name].shape)}"
                 )
         return faults
-
-
-def _random_state() -> dict[str, Any]:
-    """The states of Python's, numpy's and torch's generators, as plain values."""
-    version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    numpy_words = np.asarray(keys).tolist()
-    return {
-        "python": [version, list(words), gauss],
-        "numpy": [str(kind), numpy_words, int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
-    }
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"].cpu())

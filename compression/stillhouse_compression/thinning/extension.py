@@ -5,6 +5,7 @@ Depends on: torch, arguments.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
@@ -52,6 +53,8 @@ _SHAPES: dict[str, tuple[int, int, int]] = {
 class StructureRemover:
     """Cuts what is zero in the first minibatch of every epoch in which its policy is active.
 
+    What it did, and what stayed and why, it prints to stderr.
+
     The pruner's policy must stand before it in the schedule where both act in the same epoch:
     it looks at weights, not at masks.
 
@@ -84,7 +87,9 @@ class StructureRemover:
             TrainingDiverged: Some weight is NaN or infinite.
         """
         if minibatch_id == 0:
-            self.reports.append(thin(model, self.input_shape, optimizer, scheduler, self.parts))
+            report = thin(model, self.input_shape, optimizer, scheduler, self.parts)
+            self.reports.append(report)
+            print(f"thinning in epoch {epoch}:\n{report}", file=sys.stderr)
 
 
 def _dataset(value: object) -> str:

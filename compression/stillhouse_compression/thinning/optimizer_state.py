@@ -1,6 +1,6 @@
 """An optimizer that goes on with smaller parameters: momentum and its kin cut along.
 
-Depends on: torch.
+Depends on: torch, cut, shapes.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stillhouse_compression.thinning.cut import ParameterCut, Selection, select
+from stillhouse_compression.thinning.shapes import fit_shapes
 
 
 @torch.no_grad()
@@ -44,6 +45,34 @@ def follow_cuts(optimizer: torch.optim.Optimizer, cuts: Sequence[ParameterCut]) 
         if old in optimizer.state:
             state = optimizer.state.pop(old)
             optimizer.state[cut.new] = _cut_state(state, tuple(old.shape), cut.selection)
+
+
+def fit_network(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Shrink a dense network and its optimizer to a thinned one's shapes; values come later.
+
+    Args:
+        model: Changed in place where a shape differs.
+        optimizer: Goes on with the new parameters.
+        shapes: Parameter or buffer name -> shape wanted.
+
+    Raises:
+        CompressionError: A shape has other dimensions or is larger than the dense one.
+    """
+    before = dict(model.named_parameters())
+    fit_shapes(model, shapes)
+    if optimizer is None:
+        return
+    cuts = []
+    for name, new in model.named_parameters():
+        old = before[name]
+        if new is not old:
+            kept = tuple((dim, torch.arange(size)) for dim, size in enumerate(new.shape))
+            cuts.append(ParameterCut(name, old, new, kept))
+    follow_cuts(optimizer, cuts)
 
 
 def _cut_state(

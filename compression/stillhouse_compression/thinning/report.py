@@ -72,7 +72,7 @@ class ThinningReport:
         return sum(layer.filters[0] - layer.filters[1] for layer in self.cut)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON data."""
+        """The report as plain JSON data, its text among it."""
         return {
             "coupled": [list(group) for group in self.coupled],
             "cut": [
@@ -98,7 +98,12 @@ class ThinningReport:
             "params": list(self.params),
             "output_change": self.output_change,
             "output_scale": self.output_scale,
+            "text": self.to_text(),
         }
+
+    def __str__(self) -> str:
+        """What `print` shows."""
+        return self.to_text()
 
     def to_text(self) -> str:
         """The report for people, a line a fact."""

@@ -9,14 +9,17 @@ import typer
 
 from stillhouse_service.cli import (
     bench,
+    db,
     demonstration,
     results,
     sensitivity,
     serving,
     study,
     templates,
+    token,
     training,
     trial,
+    verify,
 )
 
 app = typer.Typer(
@@ -27,14 +30,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serving.serve)
+app.add_typer(db.app, name="db")
+app.add_typer(token.app, name="token")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
+app.command()(verify.verify)
 app.command()(training.train)
 app.command()(demonstration.demo)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    bench.bench
-)
+app.command(context_settings=bench.PASS_ON)(bench.bench)

@@ -109,6 +109,41 @@ def watch(study_id: StudyId, server: Server = DEFAULT_SERVER, as_json: AsJson = 
 
 
 @app.command()
+def clone(
+    study_id: StudyId,
+    name: Annotated[str | None, typer.Option(help="Instead of its name.")] = None,
+    device: Annotated[str | None, typer.Option(help="Instead of its device.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Instead of its budget.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of its seed.")] = None,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Start a study like another; its trials are its own."""
+    changes = {"name": name, "device": device, "seed": seed}
+    given: dict[str, object] = {key: value for key, value in changes.items() if value is not None}
+    if trials is not None:
+        given["budget"] = {"trials": trials}
+    with Client(server) as client:
+        _told(client.studies.clone(study_id, given), as_json)
+
+
+@app.command()
+def priority(
+    study_id: StudyId,
+    value: Annotated[int, typer.Argument(help="Higher goes first; studies begin with 0.")],
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Let a study's work go before (or after) that of others."""
+    with Client(server) as client:
+        study = client.studies.set_priority(study_id, value)
+    if as_json:
+        print_json(study.json)
+    else:
+        typer.echo(f"{study.id} has priority {value}")
+
+
+@app.command()
 def cancel(study_id: StudyId, server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
     """End a study early; finished trials stay."""
     with Client(server) as client:

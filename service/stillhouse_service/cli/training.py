@@ -5,15 +5,13 @@ Depends on: typer, rich, pyyaml; the client.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 from rich.console import Console
 
 from stillhouse import Client
-from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
-from stillhouse_service.errors import Problem, SpecRejected
+from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json, read_settings
 from stillhouse_service.training_line import TrainingLine
 
 
@@ -29,7 +27,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a baseline on the server and wait for it."""
-    recipe = _recipe(settings or [])
+    recipe = read_settings(settings or [])
     console = Console(stderr=as_json, highlight=False, markup=False)
     with Client(server) as client:
         baseline = client.baselines.create(model, dataset, recipe, seed)
@@ -38,13 +36,3 @@ def train(
         print_json(baseline.json)
     if baseline.state != "complete":
         raise typer.Exit(1)
-
-
-def _recipe(settings: list[str]) -> dict[str, Any]:
-    recipe: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name:
-            raise SpecRejected([Problem("--set", f"wanted NAME=VALUE, got {setting!r}")])
-        recipe[name] = yaml.safe_load(text)
-    return recipe

@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse import Client, TrialDetail
-from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
+from stillhouse_service.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    Server,
+    print_json,
+    read_settings,
+)
+from stillhouse_service.cli.survival_table import print_survival
 from stillhouse_service.report import wording
 from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.watch import outcome
@@ -52,6 +59,25 @@ def list_trials(
 
 
 @app.command()
+def enqueue(
+    study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value; one --set each."),
+    ],
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Run a config of your own as a study's next trial; the optimizer learns from it."""
+    with Client(server) as client:
+        trial = client.studies.enqueue(study_id, read_settings(settings))
+    if as_json:
+        print_json(trial.json)
+    else:
+        typer.echo(f"{trial.id}: trial {trial.number} of {study_id}")
+
+
+@app.command()
 def show(
     trial_id: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's id, trl_...")],
     schedule: Annotated[
@@ -60,7 +86,7 @@ def show(
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show a trial: config, metrics, failure, layers."""
+    """Show a trial: config, metrics, failure, what was cut out, layers."""
     with Client(server) as client:
         trial = client.trials.get(trial_id)
     if schedule:
@@ -93,6 +119,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
             console.print(f"\n{title}", style="bold")
             for name, text in rows.items():
                 console.print(f"  {name:<40} {text}", soft_wrap=True)
+    for row in trial.json.get("thinning", ()):
+        console.print("\nthinning", style="bold")
+        for line in str(row.get("text", "")).splitlines():
+            console.print(f"  {line}", soft_wrap=True)
     if trial.layers:
         table = Table("layer", "type", "ms", "baseline ms", box=None, padding=(0, 2))
         for row in trial.layers:
@@ -104,3 +134,6 @@ def _print(trial: TrialDetail, console: Console) -> None:
             )
         console.print("\nlayers", style="bold")
         console.print(table)
+    if trial.survival:
+        console.print("\nsurvival", style="bold")
+        print_survival(trial.survival, console)

@@ -43,6 +43,13 @@ class Log:
             query = query.where(EventRow.id > after)
         return list(self._session.scalars(query.limit(limit)))
 
+    def events(self, limit: int, after: int | None) -> list[EventRow]:
+        """List everything that happened, oldest first, after number `after`."""
+        query = select(EventRow).order_by(EventRow.id)
+        if after is not None:
+            query = query.where(EventRow.id > after)
+        return list(self._session.scalars(query.limit(limit)))
+
     def measurements_of_study(self, study_id: str) -> list[MeasurementRow]:
         """List a study's measurements, oldest first."""
         query = select(MeasurementRow).where(MeasurementRow.study_id == study_id)

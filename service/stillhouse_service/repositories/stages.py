@@ -61,8 +61,15 @@ class Stages:
         query = select(StageRow).where(StageRow.study_id == study_id, StageRow.kind == kind)
         return list(self._session.scalars(query.order_by(StageRow.created_at, StageRow.id)))
 
+    def failed_of(self, trial_id: str) -> StageRow | None:
+        """Find the stage in which a trial failed, if one of its stages did."""
+        query = select(StageRow).where(
+            StageRow.trial_id == trial_id, StageRow.state == StageState.FAILED
+        )
+        return self._session.scalars(query.limit(1)).first()
+
     def waiting(self, lane: Lane, now: datetime, limit: int) -> list[StageRow]:
-        """List the stages of a lane that may be handed out, oldest first."""
+        """List the stages of a lane that may be handed out, by priority, then oldest first."""
         query = (
             select(StageRow)
             .where(
@@ -70,12 +77,12 @@ class Stages:
                 StageRow.state == StageState.WAITING,
                 StageRow.available_at <= now,
             )
-            .order_by(StageRow.created_at, StageRow.id)
+            .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
         )
         return list(self._session.scalars(query.limit(limit)))
 
     def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
-        """Find the oldest device job for a device known by `names`."""
+        """Find the first device job, by priority and age, for a device known by `names`."""
         query = (
             select(StageRow)
             .where(
@@ -84,7 +91,7 @@ class Stages:
                 StageRow.available_at <= now,
                 or_(*(StageRow.device == name for name in names)),
             )
-            .order_by(StageRow.created_at, StageRow.id)
+            .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
             .limit(1)
         )
         return self._session.scalars(query).first()

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from stillhouse_service import schemas
 from stillhouse_service.analyses import Analyses
+from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import problems
 
 
@@ -29,6 +30,7 @@ _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
     "/{study_id}/importance",
     response_model=schemas.Importance,
     responses=problems(404, 422) | _CSV,
+    dependencies=[needs("read")],
 )
 def show_importance(
     study_id: str,
@@ -43,7 +45,12 @@ def show_importance(
     return analyses.importance(study_id)
 
 
-@router.get("/{study_id}/report", response_class=HTMLResponse, responses=problems(404))
+@router.get(
+    "/{study_id}/report",
+    response_class=HTMLResponse,
+    responses=problems(404),
+    dependencies=[needs("read")],
+)
 def show_report(study_id: str, analyses: Analysed) -> HTMLResponse:
     """Give the report: one HTML page that loads nothing from anywhere."""
     return HTMLResponse(analyses.report(study_id))

@@ -9,18 +9,20 @@ from fastapi import APIRouter
 
 from stillhouse_service import lives, schemas, views
 from stillhouse_service.repositories.pages import cursor_token, read_cursor
-from stillhouse_service.routes.context import PageSize, PageToken, View, Work, problems
+from stillhouse_service.routes.access import needs
+from stillhouse_service.routes.context import WAITS, Key, PageSize, PageToken, View, Work, problems
 
 router = APIRouter(prefix="/v1/baselines", tags=["baselines"])
 
 
-@router.post("", status_code=201, responses=problems(422))
-def create_baseline(wanted: schemas.BaselineIn, work: Work) -> schemas.Baseline:
+@router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])
+def create_baseline(wanted: schemas.BaselineIn, work: Work, once: Key) -> schemas.Baseline:
     """Train a network to compress and compare with."""
-    return views.baseline(lives.create_baseline(work, wanted))
+    baseline_id = once.do(work, lambda: lives.create_baseline(work, wanted).id)
+    return views.baseline(work.baselines.named(baseline_id))
 
 
-@router.get("", responses=problems(422))
+@router.get("", responses=problems(422), dependencies=[needs("read")])
 def list_baselines(
     view: View, page_size: PageSize = 50, page_token: PageToken = None
 ) -> schemas.Baselines:
@@ -34,7 +36,7 @@ def list_baselines(
     )
 
 
-@router.get("/{baseline_id}", responses=problems(404))
+@router.get("/{baseline_id}", responses=problems(404), dependencies=[needs("read"), WAITS])
 def show_baseline(baseline_id: str, view: View) -> schemas.Baseline:
     """Show a baseline and how far its training is."""
     return views.baseline(view.baselines.named(baseline_id))

@@ -5,12 +5,15 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Annotated, Any, cast
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.once import Once
+from stillhouse_service.polls import MAX_WAIT_S
 from stillhouse_service.schemas import ProblemDetail
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, UnitOfWork
@@ -31,8 +34,13 @@ def artifacts_of(request: Request) -> ArtifactStore:
     return cast(ArtifactStore, request.app.state.artifacts)
 
 
+def user_of(request: Request) -> str:
+    """Who calls, as `access.allowed` found."""
+    return cast(str, request.state.user)
+
+
 def _writing(request: Request) -> Iterator[UnitOfWork]:
-    with store_of(request).begin() as work:
+    with store_of(request).begin(user_of(request)) as work:
         yield work
 
 
@@ -41,11 +49,43 @@ def _reading(request: Request) -> Iterator[UnitOfWork]:
         yield work
 
 
+async def once_of(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=200,
+            description="the same request sent again with the same key is done once",
+        ),
+    ] = None,
+) -> Once:
+    """The request's key and what it stands for."""
+    said = f"{request.method} {request.url.path}\n".encode() + await request.body()
+    return Once(key, hashlib.sha256(said).hexdigest())
+
+
+def may_wait(
+    wait: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=MAX_WAIT_S,
+            description="with `If-None-Match`: wait so many seconds for another answer",
+        ),
+    ] = None,
+) -> None:
+    """Describe `wait`, which `polls.Polls` does."""
+
+
 # scope="function": commit before the answer is sent; by default a failed commit would follow it.
 Work = Annotated[UnitOfWork, Depends(_writing, scope="function")]
 View = Annotated[UnitOfWork, Depends(_reading, scope="function")]
 ServerSettings = Annotated[Settings, Depends(settings_of)]
 Artifacts = Annotated[ArtifactStore, Depends(artifacts_of)]
+Key = Annotated[Once, Depends(once_of)]
+WAITS = Depends(may_wait)
 PageSize = Annotated[int, Query(ge=1, le=1000, description="most items in one answer")]
 PageToken = Annotated[
     str | None, Query(max_length=300, description="`next_page_token` of the page before")

@@ -23,10 +23,12 @@ from stillhouse_benchmark.protocol import (
     Result,
 )
 from stillhouse_benchmark.wire import Fields
-from stillhouse_service import leases, schemas, views
+from stillhouse_service import leases, raw_times, schemas, views
 from stillhouse_service.bell import Bell
 from stillhouse_service.errors import UpgradeRequired
+from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
+    Artifacts,
     ServerSettings,
     View,
     Work,
@@ -67,7 +69,7 @@ Json = Annotated[
 ]
 
 
-@router.get("/v1/devices")
+@router.get("/v1/devices", dependencies=[needs("read", "worker")])
 def list_devices(view: View, settings: ServerSettings) -> schemas.Devices:
     """List every device ever offered, and which live."""
     return schemas.Devices(
@@ -78,7 +80,7 @@ def list_devices(view: View, settings: ServerSettings) -> schemas.Devices:
     )
 
 
-@host_router.post("/v1/workers", status_code=201)
+@host_router.post("/v1/workers", status_code=201, dependencies=[needs("worker")])
 def register_worker(body: Json, work: Work, settings: ServerSettings) -> JSONResponse:
     """Register a device host and its devices."""
     get = Fields(body)
@@ -87,7 +89,11 @@ def register_worker(body: Json, work: Work, settings: ServerSettings) -> JSONRes
     return JSONResponse(known.to_json(), status_code=201)
 
 
-@host_router.post("/v1/leases", responses={204: {"description": "no job within `wait_s`"}})
+@host_router.post(
+    "/v1/leases",
+    responses={204: {"description": "no job within `wait_s`"}},
+    dependencies=[needs("worker")],
+)
 async def lease(request: Request, body: Json) -> Response:
     """Wait for a job for a device; holds no thread and no transaction while it waits."""
     get = Fields(body)
@@ -123,7 +129,7 @@ async def lease(request: Request, body: Json) -> Response:
         await bell.wait(rung, min(left_s, _LOOK_AGAIN_S))
 
 
-@host_router.post("/v1/leases/{lease_id}/heartbeat")
+@host_router.post("/v1/leases/{lease_id}/heartbeat", dependencies=[needs("worker")])
 def heartbeat(lease_id: str, body: Json, work: Work, settings: ServerSettings) -> dict[str, Any]:
     """Keep a lease, and learn whether the job is still wanted."""
     get = Fields(body)
@@ -137,14 +143,16 @@ def heartbeat(lease_id: str, body: Json, work: Work, settings: ServerSettings) -
     return {"expires_in_s": expires_in_s, "is_cancelled": is_cancelled}
 
 
-@host_router.post("/v1/leases/{lease_id}/result", status_code=204)
-def report_result(lease_id: str, body: Json, work: Work) -> None:
+@host_router.post("/v1/leases/{lease_id}/result", status_code=204, dependencies=[needs("worker")])
+def report_result(lease_id: str, body: Json, work: Work, artifacts: Artifacts) -> None:
     """Report what was measured; reporting it again is harmless."""
     get = Fields(body)
-    leases.result(work, lease_id, get.text("token"), Result.from_json(get.get("result"), "result"))
+    measured = Result.from_json(get.get("result"), "result")
+    token = get.text("token")
+    leases.result(work, lease_id, token, raw_times.keep(work, artifacts, measured))
 
 
-@host_router.post("/v1/leases/{lease_id}/check", status_code=204)
+@host_router.post("/v1/leases/{lease_id}/check", status_code=204, dependencies=[needs("worker")])
 def report_check(lease_id: str, body: Json, work: Work) -> None:
     """Report what a compiler said of a check's networks; reporting it again is harmless."""
     get = Fields(body)
@@ -152,7 +160,7 @@ def report_check(lease_id: str, body: Json, work: Work) -> None:
     leases.checked(work, lease_id, get.text("token"), said)
 
 
-@host_router.post("/v1/leases/{lease_id}/failure", status_code=204)
+@host_router.post("/v1/leases/{lease_id}/failure", status_code=204, dependencies=[needs("worker")])
 def report_failure(lease_id: str, body: Json, work: Work, settings: ServerSettings) -> None:
     """Report why a job failed."""
     get = Fields(body)
@@ -160,7 +168,7 @@ def report_failure(lease_id: str, body: Json, work: Work, settings: ServerSettin
     leases.failure(work, lease_id, get.text("token"), failure, settings)
 
 
-@host_router.post("/v1/leases/{lease_id}/release", status_code=204)
+@host_router.post("/v1/leases/{lease_id}/release", status_code=204, dependencies=[needs("worker")])
 def release(lease_id: str, body: Json, work: Work) -> None:
     """Hand a job back unfinished."""
     leases.release(work, lease_id, Fields(body).text("token"))

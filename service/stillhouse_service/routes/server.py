@@ -12,12 +12,13 @@ from fastapi.responses import FileResponse
 
 from stillhouse_service import catalog, schemas
 from stillhouse_service.errors import NotFound
+from stillhouse_service.routes.access import OPEN, needs
 from stillhouse_service.routes.context import Artifacts, ServerSettings, View, problems
 
 router = APIRouter()
 
 
-@router.get("/healthz", tags=["server"])
+@router.get("/healthz", tags=["server"], dependencies=[OPEN])
 def health(request: Request, settings: ServerSettings) -> schemas.Health:
     """Say that the server lives, and what it is."""
     return schemas.Health(
@@ -27,13 +28,13 @@ def health(request: Request, settings: ServerSettings) -> schemas.Health:
     )
 
 
-@router.get("/v1/models", tags=["catalogue"])
+@router.get("/v1/models", tags=["catalogue"], dependencies=[needs("read")])
 def list_models() -> schemas.Models:
     """List the networks that can be trained and compressed."""
     return catalog.list_models()
 
 
-@router.get("/v1/datasets", tags=["catalogue"])
+@router.get("/v1/datasets", tags=["catalogue"], dependencies=[needs("read")])
 def list_datasets() -> schemas.Datasets:
     """List the data sets."""
     return catalog.list_datasets()
@@ -44,6 +45,7 @@ def list_datasets() -> schemas.Datasets:
     tags=["artifacts"],
     response_class=FileResponse,
     responses=problems(404) | {206: {"description": "the range asked for"}},
+    dependencies=[needs("read", "worker")],
 )
 def read_artifact(sha256: str, view: View, artifacts: Artifacts) -> FileResponse:
     """Get a file by its content's hash; `Range` is honoured."""

@@ -1,0 +1,46 @@
+"""A config of the user's own as a study's next trial.
+
+Depends on: the store, stillhouse_optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stillhouse_optimizer.errors import ProblemError
+from stillhouse_optimizer.space import Space
+from stillhouse_service.errors import Conflict, Problem, SpecRejected
+from stillhouse_service.incumbents import problem_of
+from stillhouse_service.schemas import Scalar
+from stillhouse_service.states import StudyState
+from stillhouse_service.steps import start_trial
+from stillhouse_service.store import UnitOfWork
+from stillhouse_service.tables import TrialRow
+
+
+def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> TrialRow:
+    """Start a trial of this config, whether or not the optimizer would have.
+
+    Raises:
+        NotFound: No such study.
+        Conflict: It takes no more trials: not begun, over, or its budget is spent.
+        SpecRejected: The config is none of its space.
+    """
+    study = work.studies.named(study_id)
+    if study.state not in (StudyState.RUNNING, StudyState.PAUSED):
+        raise Conflict(f"study {study_id} is {study.state}; wanted one that runs or is paused")
+    number, limit = work.trials.n_of(study_id), study.spec["budget"].get("trials")
+    if limit is not None and number >= int(limit):
+        raise Conflict(
+            f"study {study_id} has all the {limit} trials of its budget; clone it with a larger one"
+        )
+    if work.stages.of_study(study_id, "confirm") or work.stages.of_study(study_id, "final"):
+        raise Conflict(f"study {study_id} is measuring its winner; clone it to go on")
+    try:
+        space = Space(problem_of(study))
+        row = space.encode(config, "config")
+    except ProblemError as error:
+        raise SpecRejected([Problem(error.field, str(error))]) from error
+    if not space.is_legal(row[None, :])[0]:
+        raise SpecRejected([Problem("config", "is forbidden by the template")])
+    return start_trial(work, study, number, space.decode(row), "enqueued", work.user)

@@ -1,0 +1,100 @@
+"""What every JSON answer to a GET gets: an ETag, 304 for who has it already, a wait for news.
+
+Depends on: starlette. Plain ASGI around the application; whoever waits holds no thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stillhouse_service.bell import Bell
+
+MAX_WAIT_S = 60.0
+_BREATH_S = 0.1  # news may come in bursts: look at most so often
+_Message = MutableMapping[str, Any]
+
+
+class Polls:
+    """Answers 304 to `If-None-Match`, with `?wait=SECONDS` only when that time has brought no news.
+
+    Without `If-None-Match`, `wait` changes nothing: who has seen nothing gets an answer at once.
+    """
+
+    def __init__(self, app: ASGIApp, news: Bell, is_stopping: Any) -> None:
+        """Wrap `app`.
+
+        Args:
+            app: The application.
+            news: Rung after every commit.
+            is_stopping: A `threading.Event` that is set when the server is told to end.
+        """
+        self._app, self._news, self._is_stopping = app, news, is_stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["method"] != "GET" or not _is_polled(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        known = Headers(scope=scope).get("if-none-match", "")
+        deadline = time.monotonic() + (_wait_s(scope) if known else 0.0)
+        while True:
+            rung = self._news.subscribe()
+            start, body = await self._answer(scope, receive)
+            etag = MutableHeaders(scope=start).get("etag")
+            if etag is None or etag not in known:
+                self._news.unsubscribe(rung)
+                break
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or self._is_stopping.is_set():
+                start = {**start, "status": 304, "headers": [(b"etag", etag.encode())]}
+                body = b""
+                self._news.unsubscribe(rung)
+                break
+            await self._news.wait(rung, left_s)
+            await asyncio.sleep(_BREATH_S)
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[_Message, bytes]:
+        """Have the application answer; give the head, with an ETag if it is JSON, and the body."""
+        start: _Message = {}
+        parts: list[bytes] = []
+
+        async def keep(message: _Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                parts.append(message.get("body", b""))
+
+        await self._app(dict(scope), receive, keep)
+        body = b"".join(parts)
+        headers = MutableHeaders(scope=start)
+        if start["status"] == 200 and headers.get("content-type") == "application/json":
+            headers["etag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            headers["cache-control"] = "no-cache"
+        return start, body
+
+
+def _is_polled(path: str) -> bool:
+    """Tell whether a path answers with JSON that fits into memory, and ends."""
+    return (
+        path.startswith("/v1/")
+        and not path.startswith("/v1/artifacts/")
+        and (not path.endswith(("/events/stream", "/report")))
+    )
+
+
+def _wait_s(scope: Scope) -> float:
+    asked = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["0"])[-1]
+    try:
+        return max(0.0, min(float(asked), MAX_WAIT_S))
+    except ValueError:
+        return 0.0  # the route refuses it
