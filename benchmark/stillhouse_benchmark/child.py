@@ -7,13 +7,14 @@ its parent: by PDEATHSIG on Linux, and where that is missing by the end of its s
 One JSON line in, one of::
 
     {"describe": [device, ...], "host": name}    {"list": host}    {"self_test": device}
+    {"temperature": device}
     {"check": path, "device": name}              {"accept": device, "path": path or null}
     {"survey": path, "device": name, "inputs": path, "outputs": path, "folder": path}
     {"job": Job or CheckJob, "files": {hash: path}, "work_folder", "rank_folder", "lock_folder"}
 
 JSON lines out: ``{"ready": true}``, any number of ``{"progress": {...}}``, and last the answer,
-``devices``, ``self_test``, ``claims``, ``check``, ``survey``, ``result``, ``checked`` or
-``failure``, or ``fatal``: a text.
+``devices``, ``temperature``, ``self_test``, ``claims``, ``check``, ``survey``, ``result``,
+``checked`` or ``failure``, or ``fatal``: a text.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def main(arguments: list[str]) -> int:
         elif "list" in errand:
             names = backend.device_names()
             say({"devices": [backend.describe(name, errand["list"]).to_json() for name in names]})
+        elif "temperature" in errand:
+            say({"temperature": {"c": backend.temperature_c(errand["temperature"])}})
         elif "self_test" in errand:
             from stillhouse_benchmark.selftest import self_test
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Callable, Sequence
 
 from stillhouse_benchmark.backends import RUNTIMES
+from stillhouse_benchmark.cooling import START_C
 from stillhouse_benchmark.errors import BenchmarkError
 from stillhouse_benchmark.hostinfo import cpu_model, host_name, load_1m
 from stillhouse_benchmark.lock import lock_folder
-from stillhouse_benchmark.protocol import Device
+from stillhouse_benchmark.protocol import COMPILES, Device
 from stillhouse_benchmark.supervise import InferenceChild
 
 # The stick before and after its firmware is loaded.
@@ -51,6 +52,7 @@ def examine() -> list[Finding]:
     runtime, devices = _devices()
     findings += runtime
     findings += [_told(device) for device in devices]
+    findings += [_temperature(device) for device in devices if device.kind == "MYRIAD"]
     findings += [_clock(), _governor(), _load(), _locks()]
     if any(device.runtime == "openvino2021" for device in devices):
         findings += [_libusb(), _stick(), _udev_rule()]
@@ -101,7 +103,24 @@ def _devices() -> tuple[list[Finding], list[Device]]:
 
 def _told(device: Device) -> Finding:
     told = f"{device.full_name}; computes in {', '.join(device.precisions)}; reads ONNX up to "
-    return Finding(f"device {device.name}", "ok", f"{told}opset {device.max_opset}")
+    told += f"opset {device.max_opset}"
+    compilers = [c[len(COMPILES) :] for c in device.capabilities if c.startswith(COMPILES)]
+    others = [kind for kind in compilers if kind != device.kind]
+    told += f"; compiles for {', '.join(others)} as well" if others else ""
+    return Finding(f"device {device.name}", "ok", told)
+
+
+def _temperature(device: Device) -> Finding:
+    child = InferenceChild("auto")
+    try:
+        found_c = child.temperature_c(device.name)
+    except BenchmarkError as error:
+        return Finding("temperature", "note", str(error))
+    finally:
+        child.kill()
+    if found_c is None:
+        return Finding("temperature", "note", f"{device.name} tells none")
+    return Finding("temperature", "ok" if found_c <= START_C else "note", f"{found_c:.0f} C")
 
 
 def _clock(clock: Callable[[], float] = time.perf_counter) -> Finding:

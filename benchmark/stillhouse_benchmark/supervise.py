@@ -112,6 +112,17 @@ class InferenceChild:
         answer = self.ask({"list": host}, "devices", START_LIMIT_S)
         return [Device.from_json(item) for item in answer]
 
+    def temperature_c(self, device: str) -> float | None:
+        """Ask how warm a device is; None where it does not tell.
+
+        Raises:
+            BenchmarkError: the runtime does not load.
+        """
+        answer: Mapping[str, float | None] = self.ask(
+            {"temperature": device}, "temperature", START_LIMIT_S
+        )
+        return answer["c"]
+
     def check(self, path: Path, device: str, limit_s: float) -> Mapping[str, Any]:
         """Ask whether a device can run a network; a ``Preflight`` as JSON.
 

@@ -160,10 +160,10 @@ class Steps:
         with self._store.read() as view:
             study = view.studies.named(study_id)
             last = view.trials.last_told(study_id, study.failures_from, n_watched)
-            causes = Counter(_cause(trial) for trial in last if trial.state != TrialState.COMPLETE)
-            if not causes or causes.most_common(1)[0][1] < n:
+            causes = [cause for trial in last if (cause := _cause(trial)) is not None]
+            cause, n_times = Counter(causes).most_common(1)[0] if causes else ("", 0)
+            if n_times < n:
                 return False
-            cause, n_times = causes.most_common(1)[0]
             example = next(trial for trial in last if _cause(trial) == cause)
             failed = view.stages.failed_of(example.id)
         advice = policy_of(failed.lane if failed else "compute", cause).advice

@@ -224,6 +224,7 @@ def test_the_doctor_of_the_old_runtime_looks_for_the_stick(old_runtime: str) -> 
     answer = run(old_runtime, "doctor")
     assert "openvino2021 2021.4.2" in answer.stdout
     assert "libusb" in answer.stdout and "udev rule" in answer.stdout
+    assert "compiles for MYRIAD as well" in answer.stdout
 
 
 def test_both_runtimes_answer_alike(

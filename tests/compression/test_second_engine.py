@@ -7,6 +7,7 @@ engine continues from the first one's weights after each minibatch, so that roun
 from __future__ import annotations
 
 import copy
+import io
 import random
 import runpy
 from contextlib import suppress
@@ -293,7 +294,7 @@ def _run(seed: int) -> None:
         Twins(seed).run()
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_random_schedule_runs_alike_in_both_engines(seed: int) -> None:
     _run(seed)
 
@@ -302,3 +303,57 @@ def test_a_random_schedule_runs_alike_in_both_engines(seed: int) -> None:
 def test_hundreds_of_random_schedules_run_alike_in_both_engines() -> None:
     for seed in range(100, 400):
         _run(seed)
+
+
+# Checkpoints ------------------------------------------------------------------------------
+
+
+def _parts(seed: int, resumed_epoch: int | None = None) -> tuple[Any, Any, Any]:
+    torch.manual_seed(seed)
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    schedule = Schedules(seed).schedule()
+    return model, optimizer, dict_config(model, optimizer, schedule, None, resumed_epoch)
+
+
+def _train(parts: tuple[Any, Any, Any], epoch: int) -> None:
+    model, optimizer, scheduler = parts
+    generator = torch.Generator().manual_seed(epoch)
+    scheduler.on_epoch_begin(epoch, optimizer)
+    for i in range(N):
+        x = torch.randn(6, 3, 6, 6, generator=generator)
+        y = torch.randint(0, 5, (6,), generator=generator)
+        scheduler.on_minibatch_begin(epoch, i, N, optimizer)
+        loss = functional.cross_entropy(model(x), y)
+        loss = scheduler.before_backward_pass(epoch, i, N, loss, optimizer)
+        optimizer.zero_grad()
+        loss.backward()
+        scheduler.before_parameter_optimization(epoch, i, N, optimizer)
+        optimizer.step()
+        scheduler.on_minibatch_end(epoch, i, N, optimizer)
+    scheduler.on_epoch_end(epoch, optimizer, metrics={"min": 1.0, "max": 1.0})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_random_schedule_resumes_to_the_same_bits(seed: int) -> None:
+    whole, at = _parts(seed), 1 + seed % (EPOCHS - 1)
+    checkpoint = io.BytesIO()
+    with suppress(TrainingDiverged):
+        for epoch in range(EPOCHS):
+            if epoch == at:
+                torch.save([part.state_dict() for part in whole], checkpoint)
+            _train(whole, epoch)
+        checkpoint.seek(0)
+        resumed = _parts(seed, at - 1)
+        states = torch.load(checkpoint, weights_only=True)
+        for part, state in zip(reversed(resumed), reversed(states), strict=True):
+            part.load_state_dict(state)
+        for epoch in range(at, EPOCHS):
+            _train(resumed, epoch)
+        for name, mask in whole[2].masks.items():
+            other = resumed[2].masks[name]
+            assert (mask is None) == (other is None), name
+            assert mask is None or torch.equal(mask, other), name
+        for name, value in whole[0].state_dict().items():
+            close = torch.isclose(value, resumed[0].state_dict()[name], 0, 0, equal_nan=True)
+            assert close.all(), name

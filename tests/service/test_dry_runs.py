@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stillhouse_service import attempts, dry_runs
+from stillhouse_compression import models
+from stillhouse_compression.export import export_onnx
+from stillhouse_compression.weights import weights_to_bytes
+from stillhouse_service import attempts, dry_runs, outcomes
+
+ROOT = Path(__file__).parents[2]
 
 COMPILER = "compile:MYRIAD"
 
@@ -182,3 +191,45 @@ def _until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.slow  # real compute, and four real compilations of six seconds
+@pytest.mark.timeout(600)
+def test_the_real_compiler_lets_a_real_template_pass(serve: Any, tmp_path: Path) -> None:
+    found = sorted(ROOT.glob("build/openvino2021-*/bin/python"))
+    if not found:
+        pytest.skip("NO DRY RUN BY THE REAL COMPILER: tests/benchmark makes its environment")
+    planner = serve()
+    baseline = planner.baseline()
+    network = models.build("resnet20_cifar", 10).eval()
+    files = {
+        "weights": weights_to_bytes(network),
+        "onnx": export_onnx(network, (3, 32, 32)),
+    }
+    stored = {name: planner.artifacts.put(content) for name, content in files.items()}
+    with planner.store.begin() as work:
+        row = work.baselines.named(baseline)
+        row.artifacts = row.artifacts | outcomes.register(
+            work, {name: asdict(one) for name, one in stored.items()}
+        )
+    study = planner.study(device="MYRIAD", baseline=baseline)
+    server = serve(compute="embedded")
+    command = [str(found[-1]), "-m", "stillhouse_benchmark", "--server", server.url]
+    command += ["--device", "CPU", "--cache-dir", str(tmp_path / "cache")]
+    command += ["--lock-dir", str(tmp_path / "locks")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmark")}
+    worker = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wanted = "4 networks compile for MYRIAD, to blobs of"
+        deadline = time.monotonic() + 500.0
+        while not any(
+            wanted in str(event["reason"])
+            for event in server.get(f"/v1/studies/{study}/events")["items"]
+        ):
+            found_now = server.get(f"/v1/studies/{study}")
+            assert found_now["state"] == "checking", found_now["reason"]
+            assert time.monotonic() < deadline, found_now["reason"]
+            time.sleep(1.0)
+    finally:
+        worker.terminate()
+        worker.wait(timeout=30)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
-from postgres_server import Postgres
+from postgres_server import KILLABLE, Postgres
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -52,7 +52,7 @@ _SERVE = _FORKS.replace("for line in sys.stdin:", "if True:").replace("os.fork()
 @pytest.fixture
 def postgres() -> Iterator[Postgres]:
     """A Postgres of this test's own."""
-    server = Postgres(is_to_be_killed=True)
+    server = Postgres(KILLABLE)
     yield server
     server.stop()
 
@@ -126,8 +126,10 @@ def _check(engine: Any, artifacts: ArtifactStore, study_id: str, n_trials: int) 
         ):
             assert line.before == last.get(line.subject), "the log has a gap"
             last[line.subject] = line.after
-        for row in [*trials, *stages]:
-            assert last[row.id] == row.state
+        for trial in trials:
+            assert last[trial.id] == trial.state
+        for stage in stages:
+            assert last[stage.id] == stage.state
     with Store(engine).read() as view:
         study = view.studies.named(study_id)
         baseline = view.baselines.named(study.baseline_id)
@@ -172,8 +174,8 @@ class _Parties:
             for stage in work.stages.waiting("compute", work.now, 10):
                 attempt = attempts.start(work, stage, "scripted compute", None)
                 attempts.succeed(work, attempt)
-                names = ("weights", "onnx", "probe_inputs", "probe_outputs", "schedule")
-                names += ("data_validation", "data_test")
+                names = ["weights", "onnx", "probe_inputs", "probe_outputs", "schedule"]
+                names += ["data_validation", "data_test"]
                 stored = {
                     name: self._artifacts.put(f"{name} {stage.id}".encode()) for name in names
                 }
@@ -188,7 +190,7 @@ class _Parties:
     def measure(self, result: dict[str, Any], is_dying: bool) -> None:
         """Lease a job and report it, again and again until somebody has heard."""
         if self._ids is None:
-            body = {"name": "edge", "version": "1", "devices": [self._device]}
+            body: dict[str, Any] = {"name": "edge", "version": "1", "devices": [self._device]}
             known = self.http.post("/v1/workers", json=body).raise_for_status().json()
             self._ids = {"worker_id": known["id"], "device_id": known["devices"][0]["id"]}
         if self._lease is None:
@@ -199,8 +201,8 @@ class _Parties:
         if is_dying:  # the host is killed with a lease in its hand, and started anew
             self._lease = None
             return
-        body = {"token": self._lease["token"], "result": result}
-        answer = self.http.post(f"/v1/leases/{self._lease['id']}/result", json=body)
+        report = {"token": self._lease["token"], "result": result}
+        answer = self.http.post(f"/v1/leases/{self._lease['id']}/result", json=report)
         if answer.status_code in (204, 409):
             self._lease = None
 

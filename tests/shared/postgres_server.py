@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,21 +17,22 @@ from urllib.parse import quote
 import psycopg
 
 # Without fsync (-F) what was committed still survives a kill of the processes, not of the machine.
-_KILLABLE = ("-F",)
+KILLABLE = ("-F",)
 _UNSAFE = ("-F", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 class Postgres:
     """One server; it refuses to run as root, so that then it runs as `nobody`."""
 
-    def __init__(self, is_to_be_killed: bool = False) -> None:
+    def __init__(self, options: Sequence[str] = _UNSAFE) -> None:
         """Make a cluster and start it.
 
         Args:
-            is_to_be_killed: Whether what was committed must survive `kill`; costs some time.
+            options: Of `postgres`; quick ones by default, `KILLABLE` where what was committed must
+                survive `kill`, none to wait for the disk at every commit.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="stillhouse-pg-"))
-        self._options = _KILLABLE if is_to_be_killed else _UNSAFE
+        self._options = options
         self._as: dict[str, Any] = {"cwd": self.folder}
         self._programs = _programs()
         if os.geteuid() == 0:

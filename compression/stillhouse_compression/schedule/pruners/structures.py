@@ -112,7 +112,8 @@ class NormRanker:
         for name in names[1:]:
             scores = scores + structure.scores(step.weight(name), self.p)
         if self.noise and random.uniform(0, 1) <= self.noise:
-            scores = scores * torch.randn_like(scores)
+            # Drawn on the CPU: the same on every device, and the generator that is saved.
+            scores = scores * torch.randn(scores.shape, dtype=scores.dtype).to(scores.device)
         keep = keep_best(scores, n)
         return None if keep is None else Kept(keep)
 
