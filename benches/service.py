@@ -25,15 +25,18 @@ from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
+import uvicorn
 from record import Cell, record
 from sqlalchemy import insert
 
 from stillhouse_service import attempts, lives, outcomes
+from stillhouse_service.app import build_app
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.checks import check_study
 from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.ids import utc_now
 from stillhouse_service.schemas import BaselineIn, Budget, OptimizerIn, StudySpec
+from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store
 from stillhouse_service.tables import TrialRow
@@ -63,7 +66,7 @@ policies:
 """
 _SERVE = (
     "import os; from stillhouse_service.server import serve; "
-    "from stillhouse_service.settings import Settings; "
+    "from stillhouse_service.settings import Settings; print('imported', flush=True); "
     "serve(Settings.from_environment(os.environ))"
 )
 
@@ -76,23 +79,40 @@ def main() -> None:
             folder = Path(name) / database
             store = _Filled(url, folder)
             big = store.big
-            for _ in range(3):
-                with _server(url, folder) as (_, _, ready_s):
-                    starts.append((database, ready_s))
-            with _server(url, folder) as (http, process, _):
+            with _server(url, folder) as (_, _, times_s):
+                starts.append((database, *times_s))
+            with _server(url, folder) as (http, process, times_s):
+                starts.append((database, *times_s))
                 reads += [[database, *row] for row in _reads(http, process, big)]
+            with _own_server(url, folder) as (http, own):
+                store.store = own  # so that what compute commits is heard at once, as from a driver
                 overheads += [[database, *row] for row in _overheads(http, store)]
             store.engine.dispose()
     restart: list[list[Cell]] = [
-        [name, N_STUDIES, N_TRIALS, statistics.median(s for d, s in starts if d == name)]
-        for name in dict.fromkeys(d for d, _ in starts)
+        [
+            name,
+            N_STUDIES,
+            N_TRIALS,
+            statistics.median(ready for d, ready, _ in starts if d == name),
+            statistics.median(served for d, _, served in starts if d == name),
+        ]
+        for name in dict.fromkeys(start[0] for start in starts)
     ]
     record(
         "service",
         {
             "reads": (("database", "what", "n", "p50, ms", "p95, ms", "wanted below, ms"), reads),
             "overhead": (("database", "what", "n", "p50, ms", "p95, ms"), overheads),
-            "restart": (("database", "studies", "trials in one of them", "ready, s"), restart),
+            "restart": (
+                (
+                    "database",
+                    "studies",
+                    "trials in one of them",
+                    "ready, s",
+                    "of that, after the imports, s",
+                ),
+                restart,
+            ),
         },
         {"n_trials": N_TRIALS, "is_quick": QUICK, "starts": starts},
     )
@@ -213,8 +233,14 @@ def _trial(study: str, number: int, chance: random.Random) -> dict[str, Any]:
 
 
 @contextmanager
-def _server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, psutil.Process, float]]:
-    """A server process; gives a client, the process, and seconds from its start to its answer."""
+def _server(
+    url: str, folder: Path
+) -> Iterator[tuple[httpx.Client, psutil.Process, tuple[float, float]]]:
+    """A server process; gives a client, the process, and seconds until it answered.
+
+    The first is from the process's start, the second from the end of its imports (torch's above
+    all), which depends on neither studies nor database.
+    """
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -226,7 +252,12 @@ def _server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, psutil.Proce
         "STILLHOUSE_PORT": str(port),
     }
     begun_s = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", _SERVE], env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE], env=environment, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    imported_s = time.perf_counter()
     http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
     while True:
         try:
@@ -236,13 +267,34 @@ def _server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, psutil.Proce
             if process.poll() is not None:
                 raise SystemExit("the server has ended") from None
             time.sleep(0.02)
-    ready_s = time.perf_counter() - begun_s
+    now_s = time.perf_counter()
     try:
-        yield http, psutil.Process(process.pid), ready_s
+        yield http, psutil.Process(process.pid), (now_s - begun_s, now_s - imported_s)
     finally:
         http.close()
+        process.stdout.close()
         process.terminate()
         process.wait(timeout=30)
+
+
+@contextmanager
+def _own_server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, Store]]:
+    """A server in a thread of this process, and its store."""
+    settings = Settings(database_url=url, artifact_dir=folder / "artifacts", compute="none")
+    app = build_app(settings)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60
+        ) as http:
+            yield http, app.state.store
+        server.should_exit = True
+        thread.join(timeout=30)
 
 
 def _reads(http: httpx.Client, process: psutil.Process, study: str) -> list[list[Any]]:

@@ -26,6 +26,7 @@ from stillhouse_service.routes import (
     analyses,
     baselines,
     devices,
+    problem_pages,
     server,
     streams,
     studies,
@@ -93,6 +94,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     )
     app.state.settings = settings
     app.state.is_guarded = not settings.is_local
+    app.state.engine = engine
     app.state.store = store
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
@@ -100,7 +102,17 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
-    for part in (server, baselines, studies, streams, trials, analyses, devices, tokens):
+    for part in (
+        server,
+        problem_pages,
+        baselines,
+        studies,
+        streams,
+        trials,
+        analyses,
+        devices,
+        tokens,
+    ):
         app.include_router(part.router)
     app.include_router(devices.host_router)
     app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)

@@ -10,8 +10,11 @@ import logging
 import math
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -20,7 +23,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
-from stillhouse_service.errors import DatabaseUnusable, SchemaMismatch
+from stillhouse_service.errors import Conflict, DatabaseUnusable, SchemaMismatch
 
 _log = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 15.0
@@ -28,6 +31,8 @@ PATIENCE_S = 60.0  # of a server that starts, with a database that does not answ
 _PAUSE_S = 0.5
 WRITES = "stillhouse_writes"  # execution option: the transaction will write
 _WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
+_SERVER_LOCK = _WRITER_LOCK + 1  # and of the one server
+ALONE_PATIENCE_S = 10.0  # Postgres learns of a killed server a moment later
 
 
 def open_engine(url: str) -> Engine:
@@ -147,6 +152,36 @@ def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
                 raise DatabaseUnusable(f"no answer from {_place(engine)}: {error.orig}") from error
             _log.warning("waiting for %s: %s", _place(engine), error.orig)
             time.sleep(_PAUSE_S)
+
+
+@contextmanager
+def alone(engine: Engine, patience_s: float = ALONE_PATIENCE_S) -> Iterator[None]:
+    """Hold a Postgres for one server: two drivers would take each other's work back.
+
+    A lock of a connection of its own: it ends with the process, however that ends. One lost with
+    a Postgres that restarts is not taken again. SQLite's file has the artifact folder's lock.
+
+    Raises:
+        Conflict: Another server has held it for `patience_s` seconds.
+    """
+    if engine.dialect.name == "sqlite":
+        yield
+        return
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()  # its life is ours
+    try:
+        connection.autocommit = True
+        deadline = time.monotonic() + patience_s
+        while not connection.execute(f"SELECT pg_try_advisory_lock({_SERVER_LOCK})").fetchone()[0]:
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"another server uses {_place(engine)}: end it first, or name another database"
+                )
+            time.sleep(_PAUSE_S)
+        yield
+    finally:
+        connection.close()
 
 
 def _migrations() -> Config:

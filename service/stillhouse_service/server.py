@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stillhouse_service.app import build_app
+from stillhouse_service.database import alone
 from stillhouse_service.errors import Conflict
 from stillhouse_service.settings import Settings
 
@@ -55,8 +56,8 @@ def serve(settings: Settings) -> None:
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
-        Conflict: Another server uses the same artifact folder, or it would listen to others
-            than this machine while no token has been made.
+        Conflict: Another server uses the same artifact folder or Postgres, or it would listen to
+            others than this machine while no token has been made.
     """
     with _alone(settings.artifact_dir):
         app = build_app(settings)
@@ -67,7 +68,8 @@ def serve(settings: Settings) -> None:
                 f"{settings.host} can be reached from elsewhere and nobody has a token yet: make "
                 "one first, `stillhouse token create NAME --scope admin`, or listen on 127.0.0.1"
             )
-        _serve(app, settings)
+        with alone(app.state.engine):
+            _serve(app, settings)
 
 
 def _serve(app: FastAPI, settings: Settings) -> None:

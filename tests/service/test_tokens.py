@@ -17,7 +17,7 @@ from stillhouse_service.server import serve as serve_until_told
 from stillhouse_service.settings import Settings
 from stillhouse_service.tables import TokenRow
 
-OPEN = {"/healthz"}
+OPEN = {"/healthz", "/problems/{slug}"}
 
 
 def _make(server: Any, *scopes: str, **more: Any) -> str:
