@@ -128,5 +128,11 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from stillhouse_compression.schedule.classes import class_of
+
+        # A pruner or regulariser by its original name.
+        made = None if name.startswith("_") else class_of(name)
+        if made is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return made
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -197,7 +197,13 @@ def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> No
     for ours, theirs in (("params", "params"), ("macs", "macs"), ("model_bytes", "onnx_bytes")):
         if theirs in baseline.metrics:
             found[ours] = baseline.metrics[theirs]
-    found |= survival.tolerances(result.get("survival", ()))
+    stages = result.get("survival", ())
+    loss = survival.first_loss(stages, {})
+    if loss is not None:
+        study.reason = f"the baseline on {study.spec['device']}: stage {loss.stage}: {loss.reason}"
+        work.move(study, StudyState.REJECTED, who=SERVER, reason=study.reason)
+        return
+    found |= survival.tolerances(stages)
     study.baseline_measurement = found
     top1 = found["validation_top1"]
     for constraint in constraints_of(study.spec, found):

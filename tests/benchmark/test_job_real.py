@@ -14,6 +14,8 @@ import pytest
 from stillhouse_benchmark.backends import load_backend
 from stillhouse_benchmark.errors import JobFailed
 from stillhouse_benchmark.job import Bench, run_job
+from stillhouse_benchmark.layers import coverage, layer_times
+from stillhouse_benchmark.onnxfile import read_onnx
 from stillhouse_benchmark.protocol import Job, Result
 
 MakeJob = Callable[..., Dict[str, Any]]
@@ -160,3 +162,19 @@ def test_a_manifest_of_another_split_is_refused(
     shelf = Shelf(tmp_path)
     with pytest.raises(JobFailed, match="split 'validation'"):
         run(tmp_path, make_job, manifest=digits.manifest(shelf, split="test"))
+
+
+def test_the_layers_alone_cover_nine_tenths_of_a_real_networks_time(tmp_path: Path) -> None:
+    export = pytest.importorskip("stillhouse_compression.export")
+    from stillhouse_compression.models import build
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(export.export_onnx(build("resnet20_cifar").eval(), (3, 32, 32)))
+    image = np.zeros((1, 3, 32, 32), dtype=np.float32)
+    profile = load_backend("openvino").profile(path, "CPU", "f32", 1, image, 20)
+    assert coverage(profile) >= 0.9
+    rows = {row.layer for row in layer_times(profile, profile)}
+    wanted = {node.name for node in read_onnx(path).nodes if node.op_type in ("Conv", "Gemm")}
+    assert len(wanted) == 22
+    assert wanted <= rows
+    assert profile.wall_ms > 0.0

@@ -22,6 +22,7 @@ from stillhouse_compression import (
     ExtensionPolicy,
     KnowledgeDistillationPolicy,
     PruningPolicy,
+    ScheduleError,
     TrainingDiverged,
     dict_config,
     sparsity,
@@ -576,6 +577,55 @@ def test_policies_can_be_made_in_code(model: Net) -> None:
     assert sparsity(model.conv2.weight) == 0.5
     with pytest.raises(CompressionError, match="starting_epoch=3"):
         scheduler.add_policy(PruningPolicy(pruner), starting_epoch=3, ending_epoch=3)
+
+
+def test_code_of_the_original_changes_only_its_import(model: Net) -> None:
+    from stillhouse_compression import (
+        ActivationAPoZRankedFilterPruner,
+        GroupLassoRegularizer,
+        L1RankedStructureParameterPruner,
+        RegularizationPolicy,
+    )
+
+    scheduler = CompressionScheduler(model)
+    filters = L1RankedStructureParameterPruner(
+        name="filters", group_type="Filters", desired_sparsity=0.5, weights=["conv2.weight"]
+    )
+    idle = ActivationAPoZRankedFilterPruner(
+        "idle", group_type="Filters", desired_sparsity=0.25, weights=["conv1.*"], model=model
+    )
+    lasso = GroupLassoRegularizer("lasso", reg_regims={"fc.weight": [0.1, "Cols"]}, model=model)
+    scheduler.add_policy(PruningPolicy(filters, {"mask_on_forward_only": True}), epochs=[0])
+    scheduler.add_policy(PruningPolicy(idle, None), epochs=[1])
+    scheduler.add_policy(RegularizationPolicy(lasso), starting_epoch=0, ending_epoch=2)
+    run = Run(model, scheduler)
+    for epoch in range(2):
+        run.epoch(epoch)
+    masks = {name: mask for name, mask in scheduler.masks.items() if mask is not None}
+    assert {name: float(mask.float().mean()) for name, mask in masks.items()} == {
+        "conv1.weight": 0.75,  # ranked by statistics that were gathered unasked
+        "conv2.weight": 0.5,
+    }
+    assert len(scheduler.state_dict()["components"]) == 2
+
+
+def test_code_gets_the_errors_of_a_schedule(model: Net) -> None:
+    import stillhouse_compression as distiller
+
+    with pytest.raises(ScheduleError, match=r"did you mean 'weights'.*\n.*p\.desired_sparsity"):
+        distiller.L2RankedStructureParameterPruner(
+            "p", group_type="Filters", desired_sparsity=2, weihgts=["conv1.weight"]
+        )
+    with pytest.raises(ScheduleError, match="Filters need a convolution"):
+        distiller.L2RankedStructureParameterPruner(
+            "p", group_type="Filters", desired_sparsity=0.5, weights=["fc.weight"], model=model
+        )
+    with pytest.raises(ScheduleError, match="give model="):
+        distiller.FMReconstructionChannelPruner(
+            "p", group_type="Channels", desired_sparsity=0.5, weights=["conv1.weight"]
+        )
+    with pytest.raises(AttributeError, match="NoSuchPruner"):
+        _ = distiller.NoSuchPruner
 
 
 def test_distillation_catches_the_networks_own_call(model: Net) -> None:

@@ -309,7 +309,7 @@ def test_fifty_waiting_hosts_do_not_hold_up_the_server(server: Any, connect: Any
 
 @on_both
 def test_a_study_says_that_nobody_offers_its_device(serve: Any, connect: Any) -> None:
-    server = serve(device_ttl_s=0.5)
+    server = serve(device_ttl_s=1.5)
     study = server.study(device="GPU")
 
     def reason() -> str:

@@ -81,6 +81,14 @@ def test_a_device_in_half_precision_may_be_off_by_more() -> None:
     assert survival.first_loss(_stages(device=off), {}) is None
 
 
+def test_half_precision_is_judged_only_on_the_way_to_a_device_that_computes_in_it() -> None:
+    poor = _stage("ir f16", {"conv": 2, "fc": 6}, 0.5)
+    assert survival.first_loss(_stages(ir_f16=poor), {}) is None
+    stick = _stage("device", {}, 1e-3, "openvino2021 2021.4.2 on MYRIAD in f16")
+    loss = survival.first_loss(_stages(ir_f16=poor, device=stick), {})
+    assert loss is not None and loss.stage == "ir f16"
+
+
 def test_another_shape_is_a_loss_but_a_grouped_convolutions_extra_dimension_is_none() -> None:
     stages = _stages()
     stages[2]["layers"][0] = _row("conv", 3, (2, 1, 3, 1, 1))
@@ -136,6 +144,18 @@ def _trial_job(server: Any, host: Any, study: str) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return host.lease()
+
+
+def test_a_baseline_that_is_another_in_the_runtimes_own_form_rejects_the_study(
+    server: Any, connect: Any, result: Any
+) -> None:
+    study = server.study()
+    host = connect(server)
+    lossy = result() | {"survival": [_stage("ir f32", WHOLE, 0.2)]}
+    assert host.tell(host.lease(), "result", result=lossy).status_code == 204
+    found = server.get(f"/v1/studies/{study}")
+    assert found["state"] == "rejected"
+    assert "stage ir f32: outputs differ" in found["reason"]
 
 
 def test_the_baselines_own_error_is_what_a_trial_is_held_to(

@@ -17,7 +17,6 @@ from stillhouse_compression.errors import CompressionError, Problem, ScheduleErr
 from stillhouse_compression.schedule.arguments import Building
 from stillhouse_compression.schedule.distillation import distillation_policy
 from stillhouse_compression.schedule.lr_schedulers import LRPolicy
-from stillhouse_compression.schedule.observation import ObservationPolicy
 from stillhouse_compression.schedule.policies import (
     ExtensionPolicy,
     PruningPolicy,
@@ -27,7 +26,6 @@ from stillhouse_compression.schedule.policy import Policy
 from stillhouse_compression.schedule.reading import read_schedule
 from stillhouse_compression.schedule.schedule import KINDS, PolicyEntry, Schedule
 from stillhouse_compression.schedule.scheduler import CompressionScheduler
-from stillhouse_compression.schedule.window import ALWAYS
 from stillhouse_compression.schedule.yaml_text import load_yaml
 
 BUILD_ORDER = ("pruners", "regularizers", "extensions", "lr_schedulers")
@@ -124,7 +122,7 @@ def _fill(
         wish for pruner in built["pruners"].values() for wish in getattr(pruner, "wishes", ())
     ]
     if wishes:
-        scheduler.add_windowed(ObservationPolicy(wishes), ALWAYS)
+        scheduler.observe(wishes)
     rates = [entry for entry in schedule.policies if entry.kind == "lr_scheduler"]
     others = [entry for entry in schedule.policies if entry.kind != "lr_scheduler"]
     for entry in others:
@@ -149,12 +147,8 @@ def _build(
         except (CompressionError, ValueError, TypeError) as error:
             raise ScheduleError([Problem(path, str(error))]) from error
         # Policies of the other sections save their instance themselves.
-        if section in ("pruners", "regularizers") and hasattr(built[name], "state_dict"):
-            scheduler.keep_state_of(path, built[name])
-        if getattr(built[name], "needs_gradients", False):
-            scheduler.keep_gradients_of(built[name].weights)
-        if getattr(built[name], "is_random", False):
-            scheduler.keep_random_state()
+        if section in ("pruners", "regularizers"):
+            scheduler.keep(path, built[name])
     return built
 
 

@@ -16,9 +16,10 @@ from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.schedule.generators import random_state, set_random_state
 from stillhouse_compression.schedule.masks import MaskTable
 from stillhouse_compression.schedule.names import canonical
+from stillhouse_compression.schedule.observation import ObservationPolicy
 from stillhouse_compression.schedule.policy import LossComponent, Moment, Policy, PolicyLoss
-from stillhouse_compression.schedule.pruners.step import Cuts
-from stillhouse_compression.schedule.window import Window
+from stillhouse_compression.schedule.pruners.step import Cuts, Wish
+from stillhouse_compression.schedule.window import ALWAYS, Window
 
 STATE_VERSION = 1
 
@@ -91,23 +92,29 @@ class CompressionScheduler:
                     f"{starting_epoch=}, {ending_epoch=}, {frequency=}"
                 )
             window = Window(starting_epoch, ending_epoch, frequency)
+        component = getattr(policy, "pruner", getattr(policy, "regularizer", None))
+        if not any(component is known for known in self._stateful.values()):
+            self.keep(f"policies[{len(self._policies)}]", component)
+            if wishes := getattr(component, "wishes", ()):
+                self.observe(wishes)
         self.add_windowed(policy, window)
 
     def add_windowed(self, policy: Policy, window: Window) -> None:
         """Add a policy with a window made elsewhere."""
         self._policies.append((policy, window))
 
-    def keep_state_of(self, key: str, component: Any) -> None:
-        """Save ``component``'s ``state_dict`` with the scheduler's, and give it back."""
-        self._stateful[key] = component
+    def keep(self, key: str, component: Any) -> None:
+        """Save what a pruner or regulariser remembers, ranks by and draws from, as ``key``."""
+        if hasattr(component, "state_dict"):
+            self._stateful[key] = component
+        if getattr(component, "needs_gradients", False):
+            self._gradients_of.update(component.weights)
+        if getattr(component, "is_random", False):
+            self._is_random = True
 
-    def keep_random_state(self) -> None:
-        """Save and restore the random generators: a policy draws from them."""
-        self._is_random = True
-
-    def keep_gradients_of(self, names: Iterable[str]) -> None:
-        """Save and restore the gradients of these parameters: a pruner ranks by them."""
-        self._gradients_of.update(names)
+    def observe(self, wishes: Iterable[Wish]) -> None:
+        """Gather statistics of activations in every epoch, for the policies added afterwards."""
+        self.add_windowed(ObservationPolicy(wishes), ALWAYS)
 
     # What others read ---------------------------------------------------------------------
 

@@ -41,6 +41,4 @@ app.command()(sensitivity.sensitivity)
 app.command()(verify.verify)
 app.command()(training.train)
 app.command()(demonstration.demo)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    bench.bench
-)
+app.command(context_settings=bench.PASS_ON)(bench.bench)

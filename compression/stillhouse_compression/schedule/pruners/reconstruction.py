@@ -107,6 +107,8 @@ def refit(weight: Tensor, keep: Tensor, inputs: Tensor) -> Tensor:
 
 
 def _build(name: str, arguments: Arguments, building: Building) -> FMReconstructionChannelPruner:
+    if building.model is None:
+        raise CompressionError("looks at the layers that it refits: give model=")
     modules = dict(building.model.named_modules())
     for parameter in arguments["weights"]:
         if not can_be_sampled(modules.get(parameter.removesuffix(".weight"))):
