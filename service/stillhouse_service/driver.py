@@ -44,17 +44,18 @@ class Driver:
         self._progress_lock = threading.Lock()
         self._resting: dict[str, float] = {}  # what has failed -> when to try again
         self._compute_problem: str | None = None
+        self._has_taken_over = False
         self._steps = steps.Steps(store, settings)
         self._compute = Compute(settings, artifacts, self._on_end, self._on_progress)
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
 
     def start(self) -> None:
-        """Take over from whoever drove this database before, then drive."""
+        """Take over from whoever drove this database before, then drive.
+
+        A database that goes away just now does not end the server: its thread tries again.
+        """
         self._compute.tidy()
-        with self._store.begin() as work:
-            for attempt in work.stages.running_on("compute"):
-                self._compute.cancel(attempt.id)  # on a shared cluster it may still run
-                attempts.release(work, attempt, "the server was restarted")
+        self._guarded("taking over", self._take_over)
         self._thread.start()
 
     def stop(self) -> None:
@@ -68,9 +69,22 @@ class Driver:
         """Look at once: something has changed."""
         self._wake.set()
 
+    def _take_over(self) -> None:
+        with self._store.begin() as work:
+            for attempt in work.stages.running_on("compute"):
+                self._compute.cancel(attempt.id)  # on a shared cluster it may still run
+                attempts.release(work, attempt, "the server was restarted")
+        self._has_taken_over = True
+
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            if not self._has_taken_over:
+                # First of all: what is handed out from now on is ours.
+                self._guarded("taking over", self._take_over)
+                if not self._has_taken_over:
+                    self._wake.wait(_TICK_S)
+                    continue
             self._guarded("compute reports", self._take_reports)
             self._guarded("leases", self._expire_leases)
             self._guarded("compute", self._hand_out)
