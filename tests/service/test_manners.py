@@ -76,8 +76,18 @@ def test_a_refused_request_may_be_mended_under_its_key(server: Any) -> None:
     assert server.http.post("/v1/baselines", json=WANTED, headers=headers).status_code == 201
 
 
+def _still(server: Any) -> str:
+    """A study of which nothing changes any more: it has said that nobody offers its device."""
+    study = str(server.study())
+    deadline = time.monotonic() + 20
+    while server.get(f"/v1/studies/{study}")["reason"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return study
+
+
 def test_a_poll_that_brings_nothing_new_is_a_304(server: Any) -> None:
-    study = server.study()
+    study = _still(server)
     for path in (f"/v1/studies/{study}", "/v1/studies", f"/v1/studies/{study}/trials"):
         first = server.http.get(path)
         known = {"If-None-Match": first.headers["etag"]}
@@ -89,10 +99,7 @@ def test_a_poll_that_brings_nothing_new_is_a_304(server: Any) -> None:
 
 
 def test_a_wait_ends_with_the_news_and_without_it_after_its_time(server: Any) -> None:
-    study = server.study()
-    path = f"/v1/studies/{study}"
-    known = {"If-None-Match": server.http.get(path).headers["etag"]}
-    time.sleep(0.7)  # the watchdog says meanwhile that nobody offers the device
+    path = f"/v1/studies/{_still(server)}"
     known = {"If-None-Match": server.http.get(path).headers["etag"]}
     begun = time.monotonic()
     assert server.http.get(f"{path}?wait=0.5", headers=known).status_code == 304
@@ -108,9 +115,7 @@ def test_a_wait_ends_with_the_news_and_without_it_after_its_time(server: Any) ->
 
 
 def test_sixty_waiting_clients_do_not_hold_up_the_server(server: Any) -> None:
-    study = server.study()
-    time.sleep(0.7)
-    path = f"{server.url}/v1/studies/{study}"
+    path = f"{server.url}/v1/studies/{_still(server)}"
     known = {"If-None-Match": server.http.get(path).headers["etag"]}
     limits = httpx.Limits(max_connections=100)
     with httpx.Client(timeout=30, limits=limits, verify=False) as many:
