@@ -6,8 +6,9 @@ or HTTP: plain data in, plain data out.
 
 from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
 from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
+from stillhouse_optimizer.explanation import Explanation, explain
 from stillhouse_optimizer.feasibility import is_certain, is_feasible
-from stillhouse_optimizer.importance import Importance, importance, importances
+from stillhouse_optimizer.importance import Importance, importance
 from stillhouse_optimizer.incumbent import Incumbent, incumbent
 from stillhouse_optimizer.inputs import per_config
 from stillhouse_optimizer.propose import propose
@@ -26,6 +27,7 @@ __all__ = [
     "Budget",
     "Config",
     "Constraint",
+    "Explanation",
     "Importance",
     "Incumbent",
     "Observation",
@@ -36,8 +38,8 @@ __all__ = [
     "ProblemError",
     "Proposal",
     "SpaceExhausted",
+    "explain",
     "importance",
-    "importances",
     "incumbent",
     "is_certain",
     "is_feasible",
