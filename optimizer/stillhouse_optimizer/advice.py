@@ -103,9 +103,9 @@ def recommend(
     trend = {
         "up": f"{metric} rises with it",
         "down": f"{metric} falls as it rises",
-        "peaked": f"{metric} is highest near {_told(x[int(np.argmax(mean))])}",
-        "valley": f"{metric} is lowest near {_told(x[int(np.argmin(mean))])}",
-        "none": f"{metric} is best at {_told(x[at])} on average, without a trend",
+        "peaked": f"{metric} is highest near {told(x[int(np.argmax(mean))])}",
+        "valley": f"{metric} is lowest near {told(x[int(np.argmin(mean))])}",
+        "none": f"{metric} is best at {told(x[at])} on average, without a trend",
     }[reading.direction]
     within = f" within {', '.join(limits)}" if limits else ""
     n = len(chosen)
@@ -119,16 +119,17 @@ def recommend(
         cut = 0 if are_best else n // 10
         low, high = numbers[cut], numbers[n - 1 - cut]
         middle = "" if are_best or not cut else " (their middle 80 %)"
-        text = f"{trend}; {who} use {_told(low)} to {_told(high)}{middle}."
+        text = f"{trend}; {who} use {told(low)} to {told(high)}{middle}."
         return Recommendation(text, (low, high), n)
     # The most frequent value; among equals the one of the better trial.
     favourite = max(chosen, key=lambda value: sum(same_value(value, v) for v in chosen))
     n_favour = sum(same_value(favourite, v) for v in chosen)
-    text = f"{trend}; {n_favour} of {who} use {_told(favourite)}."
+    text = f"{trend}; {n_favour} of {who} use {told(favourite)}."
     return Recommendation(text, (favourite, favourite), n)
 
 
-def _told(value: Value) -> str:
+def told(value: Value) -> str:
+    """Write a parameter's value for a sentence."""
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "null"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

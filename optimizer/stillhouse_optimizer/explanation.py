@@ -89,6 +89,7 @@ def explain(
     seed: int,
     metrics: Sequence[str] | None = None,
     groups: Groups | None = None,
+    best: int | None = None,
 ) -> Explanation:
     """Explain the objective and every limited metric, and the best trial.
 
@@ -98,30 +99,32 @@ def explain(
         seed: Of the forests.
         metrics: Names; without, the objective and every limited metric.
         groups: As for ``importance``.
+        best: Place of the best trial in the history; None chooses it (``incumbent``).
 
     Raises:
         ProblemError: the space makes no sense.
     """
     names = metrics or [problem.objective, *(c.metric for c in problem.constraints)]
     found = {m: importance(problem, history, m, seed, groups=groups) for m in dict.fromkeys(names)}
-    best = incumbent(problem, history)
+    if best is None and (chosen := incumbent(problem, history)) is not None:
+        best = chosen.index
     if best is None:
         note = "No trial meets the limits, so there is no best one to look at."
         return Explanation(found, None, {}, None, note)
     space = Space(problem)
-    row = space.encode(history[best.index].config)
+    row = space.encode(history[best].config)
     groves = {metric: one.grove for metric, one in found.items() if one.grove is not None}
     local = {metric: local_importance(space, grove, row) for metric, grove in groves.items()}
     if problem.objective not in groves:
         note = (
             f"There is not enough data on {problem.objective} to say what made the best trial good."
         )
-        return Explanation(found, best.index, local, None, note)
+        return Explanation(found, best, local, None, note)
     maximised = is_maximised(problem.objective)
     ablation = ablate(space, groves, problem.objective, maximised, row)
     if not ablation.steps:
-        return Explanation(found, best.index, local, None, "The best trial is the default itself.")
-    return Explanation(found, best.index, local, ablation, None)
+        return Explanation(found, best, local, None, "The best trial is the default itself.")
+    return Explanation(found, best, local, ablation, None)
 
 
 def _parameter(p: ParameterImportance) -> dict[str, Any]:

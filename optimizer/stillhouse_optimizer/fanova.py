@@ -103,7 +103,7 @@ def closed_variances(boxes: Boxes, groups: Sequence[Sequence[int]]) -> Array:
     sides = boxes.high - boxes.low
     share = sides.prod(axis=1)
     weight = (boxes.value - boxes.value @ share) * share
-    is_split = (sides < 1.0).any(axis=0)
+    is_split = np.asarray((sides < 1.0).any(axis=0))
     agreement: dict[int, Array] = {}
     found = np.zeros(len(groups))
     for k, group in enumerate(groups):

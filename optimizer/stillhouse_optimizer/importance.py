@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr  # type: ignore[import-untyped]  # scipy has no types
 
-from stillhouse_optimizer.advice import Direction, Reading, Recommendation, read_curve, recommend
+from stillhouse_optimizer.advice import (
+    Direction,
+    Reading,
+    Recommendation,
+    read_curve,
+    recommend,
+    told,
+)
 from stillhouse_optimizer.basis import Basis, LeftOut, basis_of
 from stillhouse_optimizer.errors import OptimizerError
 from stillhouse_optimizer.fanova import Decomposition, decompose
@@ -295,6 +302,12 @@ def _recommendation(
 ) -> Recommendation:
     """Values of the best trials within the limits; for a limited metric of all within them."""
     column, y = basis.rows[:, j], basis.y
+    tried = column[~np.isnan(column)]
+    if len(tried) == 0:
+        return Recommendation("It was active in no trial, so nothing can be said of it.")
+    if np.ptp(tried) == 0:
+        only = told(space.value_of(j, float(tried[0])))
+        return Recommendation(f"In all trials no value but {only} was tried: nothing can be said.")
     is_objective = metric == problem.objective
     wants_more = is_maximised(metric)
     for constraint in problem.constraints:

@@ -172,7 +172,7 @@ class Space:
             self.open(row, parent)
 
     def active_levels(self, j: int) -> dict[int, Mask]:
-        """Which levels of each ancestor keep the ``j``-th parameter active: column -> (n_levels,)."""
+        """Which levels of each ancestor (by column) keep the ``j``-th parameter active."""
         allowed: dict[int, Mask] = {}
         for parent, codes in self._conditions[j]:
             levels = self.codes[parent]

@@ -1,6 +1,6 @@
 """The public Python client of a Stillhouse server.
 
-Depends on: httpx.
+Depends on: httpx; pandas and plotly where data frames and figures are asked for.
 """
 
 from stillhouse.client import Client
@@ -13,7 +13,9 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.importance import Importance
+from stillhouse.shapes import Baseline, Trial, TrialDetail
+from stillhouse.study import Study
 
 __all__ = [
     "ArtifactCorrupt",

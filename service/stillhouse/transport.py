@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import httpx
 
-from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer
+from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer, WaitTimeout
 
 Params = Mapping[str, str | int]
 
@@ -31,6 +31,7 @@ class Transport:
         n_retries: int = 3,
         first_pause_s: float = 0.2,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Wrap `http`, whose base URL is the server's.
 
@@ -39,7 +40,9 @@ class Transport:
             n_retries: Tries after the first one.
             first_pause_s: Wait before the first of them; doubled for each further one.
             sleep: Waits so many seconds.
+            clock: Seconds, never going back.
         """
+        self._clock = clock
         self._http = http
         self._n_retries = n_retries
         self._first_pause_s = first_pause_s
@@ -58,6 +61,19 @@ class Transport:
     def get_text(self, path: str, params: Params | None = None) -> str:
         """Ask for text; errors as in `get`."""
         return self._request("GET", path, params=params).text
+
+    def get_ready(self, path: str, params: Params, timeout_s: float) -> httpx.Response:
+        """Ask for what may take a while: again and again, as long as the answer is a 202.
+
+        Raises:
+            WaitTimeout: It was not ready within `timeout_s`.
+        """
+        ends_at = self._clock() + timeout_s
+        while (answer := self._request("GET", path, params=params)).status_code == 202:
+            if self._clock() >= ends_at:
+                raise WaitTimeout(f"GET {path} is not worked out after {timeout_s:g} s")
+            self._sleep(float(answer.headers.get("Retry-After", 1)))
+        return answer
 
     def post(self, path: str, body: Any = None) -> Any:
         """Send JSON, get JSON; errors as in `get`.

@@ -64,6 +64,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
     driver = Driver(store, artifacts, settings)
+    explained = Analyses(store)
 
     def on_commit(topics: frozenset[Topic]) -> None:
         news_bell.ring()
@@ -83,6 +84,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
             is_stopping.set()
             jobs_bell.ring()
             news_bell.ring()
+            explained.close()
             driver.stop()
             engine.dispose()
 
@@ -97,7 +99,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.engine = engine
     app.state.store = store
     app.state.artifacts = artifacts
-    app.state.analyses = Analyses(store)
+    app.state.analyses = explained
     app.state.schema_revision = revision
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping

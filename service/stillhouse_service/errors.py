@@ -5,7 +5,8 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
     ServiceError ── Unauthorized 401, Forbidden 403, NotFound 404,
                     Conflict 409, LeaseLost 409, IllegalTransition 409,
                     BodyTooLarge 413, SpecRejected 422, KeyReused 422, UpgradeRequired 426,
-                    SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
+                    SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500,
+                    ExtraMissing 501
 """
 
 from __future__ import annotations
@@ -132,3 +133,9 @@ class ComputeUnavailable(ServiceError):
     """The compute cluster cannot be used."""
 
     slug, title = "compute-unavailable", "Compute unavailable"
+
+
+class ExtraMissing(ServiceError):
+    """The server could do this with a package that is not installed; `detail` names it."""
+
+    status, slug, title = 501, "extra-missing", "Not installed on this server"

@@ -316,7 +316,9 @@ class Trial(_Out):
     origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
     prediction: dict[str, int | float]
     seed: int
-    metrics: dict[str, int | float] | None
+    metrics: dict[str, int | float | None] | None = Field(
+        description="null for what was no finite number"
+    )
     is_feasible: bool | None
     violations: dict[str, float | None] = Field(
         description="metric -> by how much it misses its bound; null: it was not measured"
@@ -386,28 +388,6 @@ class TrialDetail(Trial):
     warnings: list[str]
     events: list[Event]
     measurements: list[Measurement]
-
-
-class MetricImportance(_Out):
-    """Which parameters explain one metric."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    r2_oob: float | None = Field(description="fit of the forest on trials it has not seen")
-    verdict: Literal["enough", "care", "not_enough"]
-    explanation: str
-    parameters: list[dict[str, Any]] = Field(
-        description="most important first: `name`, `importance` (share of variance, 0..1), "
-        "`direction`, `recommendation`, `curve`; empty when the verdict is `not_enough`"
-    )
-
-
-class Importance(_Out):
-    """Which parameters mattered, metric by metric."""
-
-    study_id: str
-    n_trials: int
-    metrics: dict[str, MetricImportance]
 
 
 class DeviceInfo(_Out):

@@ -6,6 +6,7 @@ Depends on: sqlalchemy.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
@@ -79,6 +80,22 @@ class Trials:
             .order_by(TrialRow.number)
         )
         return list(self._session.scalars(query))
+
+    def values_of(self, study_id: str) -> list[tuple[int, str, TrialState, dict[str, Any], Any]]:
+        """List number, id, state, config and metrics of every trial, by number: no whole rows."""
+        query = (
+            select(TrialRow.number, TrialRow.id, TrialRow.state, TrialRow.config, TrialRow.metrics)
+            .where(TrialRow.study_id == study_id)
+            .order_by(TrialRow.number)
+        )
+        rows = self._session.execute(query)
+        return [(number, id, state, config, told) for number, id, state, config, told in rows]
+
+    def n_known_of(self, study_id: str) -> tuple[int, int]:
+        """Count trials that have ended by themselves, and measurements: what analyses stand on."""
+        told = select(func.count()).where(TrialRow.study_id == study_id, TrialRow.state.in_(_TOLD))
+        measured = select(func.count()).where(MeasurementRow.study_id == study_id)
+        return self._session.scalars(told).one(), self._session.scalars(measured).one()
 
     def feasible_of(self, study_id: str) -> list[TrialRow]:
         """List the complete trials that meet the limits, by number."""

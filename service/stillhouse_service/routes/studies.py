@@ -5,9 +5,14 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 
 from stillhouse_service import enqueue, lives, schemas, views
+from stillhouse_service.parquet import MEDIA_TYPE as PARQUET
+from stillhouse_service.parquet import check_parquet
 from stillhouse_service.repositories.pages import (
     cursor_token,
     read_cursor,
@@ -27,6 +32,7 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.trial_table import TrialTable
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 
@@ -126,18 +132,43 @@ def resume_study(study_id: str, work: Work, once: Key) -> schemas.Study:
     return views.study(work, work.studies.named(study_id))
 
 
-@router.get("/{study_id}/trials", responses=problems(404, 422), dependencies=[needs("read")])
+@router.get(
+    "/{study_id}/trials",
+    response_model=schemas.Trials,
+    responses=problems(404, 422, 501) | {200: {"content": {"text/csv": {}, PARQUET: {}}}},
+    dependencies=[needs("read")],
+)
 def list_trials(
-    study_id: str, view: View, page_size: PageSize = 100, page_token: PageToken = None
-) -> schemas.Trials:
+    study_id: str,
+    request: Request,
+    page_size: PageSize = 100,
+    page_token: PageToken = None,
+    format: Annotated[
+        Literal["json", "csv", "parquet"],
+        Query(description="`csv` and `parquet` give all trials, under Optuna's column names"),
+    ] = "json",
+) -> Any:
     """List a study's trials, by number."""
-    view.studies.named(study_id)
-    rows = view.trials.page(study_id, page_size + 1, read_number(page_token))
-    shown = rows[:page_size]
-    return schemas.Trials(
-        items=[views.trial(row) for row in shown],
-        next_page_token=to_token(str(shown[-1].number)) if len(rows) > page_size else None,
-    )
+    store = store_of(request)
+    if format != "json":
+        if format == "parquet":
+            check_parquet()
+        table = TrialTable(store, study_id)
+        pieces = table.csv_pieces() if format == "csv" else table.parquet_pieces()
+        name = f'attachment; filename="trials-{study_id}.{format}"'
+        return StreamingResponse(
+            pieces,
+            media_type="text/csv" if format == "csv" else PARQUET,
+            headers={"Content-Disposition": name},
+        )
+    with store.read() as view:
+        view.studies.named(study_id)
+        rows = view.trials.page(study_id, page_size + 1, read_number(page_token))
+        shown = rows[:page_size]
+        return schemas.Trials(
+            items=[views.trial(row) for row in shown],
+            next_page_token=to_token(str(shown[-1].number)) if len(rows) > page_size else None,
+        )
 
 
 @router.get("/{study_id}/events", responses=problems(404, 422), dependencies=[needs("read")])
