@@ -5,7 +5,7 @@ Depends on: numpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class AdditiveForest:
         mean, variance = self.additive.predict(x)
         rest, rest_variance = self.forest.predict(x)
         return mean + rest, variance + rest_variance
+
+    def believing(self, x: Array) -> AdditiveForest:
+        """More certain of its additive part; means at x leave no residual to learn from."""
+        return replace(self, additive=self.additive.believing(x))
 
 
 def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
