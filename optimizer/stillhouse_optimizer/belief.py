@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillhouse_optimizer.acquisition import log_ei, log_probability_below
-from stillhouse_optimizer.additive import Terms
+from stillhouse_optimizer.additive import AdditiveModel, Terms
 from stillhouse_optimizer.evidence import Evidence, Target
 from stillhouse_optimizer.forest import Model
 from stillhouse_optimizer.inputs import Inputs
@@ -59,17 +59,19 @@ class Belief:
         x_pending = inputs.of(evidence.pending)
         terms = Terms(inputs.groups, inputs.is_category, inputs.replaced, inputs.shares)
 
-        def fitted(y: Array, k: int) -> Model:
-            model = fit(problem.surrogate, terms, x, y, seed + k)
+        def fitted(y: Array, k: int, additive: AdditiveModel | None = None) -> Model:
+            model = fit(problem.surrogate, terms, x, y, seed + k, additive)
             return model.believing(x_pending) if len(x_pending) else model
 
         self._objective = fitted(evidence.y, 0)
         self._limits: list[_Limit] = []
         for k, (target, bound, values) in enumerate(evidence.limits, start=1):
             # What is a ratio stands on a logarithmic scale already.
-            warp = AS_IT_IS if target.is_log else choose_warp(terms, x, values)
+            choice = (AS_IT_IS, None) if target.is_log else choose_warp(terms, x, values)
+            warp, additive = choice
             warped_bound = float(warp.apply(np.array([bound]))[0])
-            self._limits.append(_Limit(target, warp, warped_bound, fitted(warp.apply(values), k)))
+            model = fitted(warp.apply(values), k, additive)
+            self._limits.append(_Limit(target, warp, warped_bound, model))
         self._success: Model | None = None
         if not evidence.is_measured.all():
             # Least-squares classification: 1 for measured, 0 for failed, cut in the middle.

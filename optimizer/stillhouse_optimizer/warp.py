@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stillhouse_optimizer.additive import Terms, fit_additive
+from stillhouse_optimizer.additive import AdditiveModel, Terms, fit_additive
 
 Array = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class Warp:
 AS_IT_IS = Warp()
 
 
-def choose_warp(terms: Terms, x: Array, values: Array) -> Warp:
+def choose_warp(terms: Terms, x: Array, values: Array) -> tuple[Warp, AdditiveModel | None]:
     """The scale on which an additive model explains the values better.
 
     Args:
@@ -61,16 +61,20 @@ def choose_warp(terms: Terms, x: Array, values: Array) -> Warp:
         x: Inputs (n, k).
         values: What is modelled: more is worse; shape (n,).
 
+    Returns:
+        The scale, and the additive model of the values on it if one was fitted.
+
     Source: Snelson, Rasmussen & Ghahramani 2004, "Warped Gaussian Processes", equation 7: the
     evidence of warped values and the slope of the warp.
     """
     low = float(values.min()) if len(values) else 0.0
     offset = _OFFSET * float(np.median(values - low)) if len(values) >= _FEWEST else 0.0
     if not offset > 1e-12 * max(1.0, abs(low)):
-        return AS_IT_IS
+        return AS_IT_IS, None
     warp = Warp(low, offset)
     warped = warp.apply(values)
-    as_it_is = fit_additive(terms, x, values).log_evidence
+    as_it_is, as_logarithm = fit_additive(terms, x, values), fit_additive(terms, x, warped)
     # The slope of the logarithm is one over its argument.
-    as_logarithm = fit_additive(terms, x, warped).log_evidence - float(warped.sum())
-    return warp if as_logarithm > as_it_is else AS_IT_IS
+    if as_logarithm.log_evidence - float(warped.sum()) > as_it_is.log_evidence:
+        return warp, as_logarithm
+    return AS_IT_IS, as_it_is

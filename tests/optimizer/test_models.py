@@ -63,13 +63,13 @@ def test_losses_that_multiply_are_modelled_as_logarithms_and_sums_as_they_are() 
     x = removed(40, 6)
     noise = np.random.default_rng(7).normal(size=40)
     product = np.exp(4 * (x[:, 0] + x[:, 1] - x[:, 9])) * (1 + 0.02 * noise)
-    assert choose_warp(PLAIN, x, product).offset > 0
-    assert choose_warp(PLAIN, x, x[:, :4].sum(axis=1) + 0.02 * noise) == AS_IT_IS
+    assert choose_warp(PLAIN, x, product)[0].offset > 0
+    assert choose_warp(PLAIN, x, x[:, :4].sum(axis=1) + 0.02 * noise)[0] == AS_IT_IS
 
 
 @pytest.mark.parametrize("values", [[0.2] * 20, [0.1, 0.2, 0.3], []])
 def test_values_that_tell_nothing_are_left_as_they_are(values: list[float]) -> None:
-    assert choose_warp(PLAIN, removed(len(values), 8), np.array(values)) == AS_IT_IS
+    assert choose_warp(PLAIN, removed(len(values), 8), np.array(values)) == (AS_IT_IS, None)
 
 
 def test_a_warp_rises_and_is_undone() -> None:
