@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from stillhouse_service import importance_schemas as schemas
-from stillhouse_service import report
+from stillhouse_service import report, schemas
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.parquet import MEDIA_TYPE as PARQUET
 from stillhouse_service.parquet import check_parquet

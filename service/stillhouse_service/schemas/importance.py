@@ -7,33 +7,32 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-Scalar = bool | int | float | str | None
+from stillhouse_service.schemas.parts import Out, Scalar
+
+Value = Scalar | None
 Spans = list[tuple[int, int]]
 
 
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class LeftOut(_Out):
+class LeftOut(Out):
     """Trials that had no say."""
 
     why: str
     n_trials: int
-    trials: Spans = Field(description="numbers, as [first, last] of each unbroken stretch")
+    trials: Value = Scalar | None
+Spans = Field(description="numbers, as [first, last] of each unbroken stretch")
 
 
-class MarginalCurve(_Out):
+class MarginalCurve(Out):
     """A metric over one parameter, all others averaged out where it is active."""
 
-    x: list[Scalar] = Field(description="values on the parameter's own scale")
+    x: list[Value] = Field(description="values on the parameter's own scale")
     mean: list[float]
     sd: list[float] = Field(description="between the forest's trees")
 
 
-class ParameterImportance(_Out):
+class ParameterImportance(Out):
     """One parameter's share of a metric's variance."""
 
     name: str
@@ -43,7 +42,7 @@ class ParameterImportance(_Out):
     direction: Literal["up", "down", "peaked", "valley", "none"]
     strength: float = Field(description="how plainly it goes that way, 0..1")
     recommendation: str
-    recommended: list[Scalar] = Field(
+    recommended: list[Value] = Field(
         description="least and largest value to use; empty where no trial meets the limits"
     )
     recommended_by: int = Field(description="trials within the limits that it stands on")
@@ -55,14 +54,14 @@ class ParameterImportance(_Out):
     curve: MarginalCurve
 
 
-class PairImportance(_Out):
+class PairImportance(Out):
     """What two parameters do only together."""
 
     names: tuple[str, str]
     importance: float
 
 
-class GroupImportance(_Out):
+class GroupImportance(Out):
     """What several parameters explain: alone and with one another."""
 
     kind: str = Field(description="`part`, `algorithm`, `stage` or `layer`")
@@ -73,24 +72,25 @@ class GroupImportance(_Out):
     importance_high: float
 
 
-class LocalImportance(_Out):
+class LocalImportance(Out):
     """What one parameter does when it alone is turned, from the best trial on."""
 
     name: str
-    value: Scalar = Field(description="in the best trial")
+    value: Value = Field(description="in the best trial")
     importance: float = Field(description="share of the variance that all such turns make")
     low: float = Field(description="least expected value of the metric on its range")
     high: float
-    at_low: Scalar
-    at_high: Scalar
+    at_low: Value
+    at_high: Value
 
 
-class MetricImportance(_Out):
+class MetricImportance(Out):
     """Which parameters explain one metric."""
 
     n_trials: int
     n_left_out: int
-    trials: Spans = Field(description="numbers of the trials it stands on")
+    trials: Value = Scalar | None
+Spans = Field(description="numbers of the trials it stands on")
     left_out: list[LeftOut]
     r2_oob: float | None = Field(description="fit of the forest on trials it has not seen")
     verdict: Literal["enough", "care", "not_enough"]
@@ -103,31 +103,31 @@ class MetricImportance(_Out):
     local: list[LocalImportance] = Field(description="around the best trial")
 
 
-class Change(_Out):
+class Change(Out):
     """One parameter's change."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     name: str
-    before: Scalar = Field(alias="from")
-    after: Scalar = Field(alias="to")
+    before: Value = Field(alias="from")
+    after: Value = Field(alias="to")
 
 
-class AblationStep(_Out):
+class AblationStep(Out):
     """One step from the default to the best trial."""
 
     changes: list[Change]
     metrics: dict[str, float] = Field(description="what the forests expect after it")
 
 
-class Ablation(_Out):
+class Ablation(Out):
     """The way from the default to the best trial, the change that helps most first."""
 
     start: dict[str, float] = Field(description="what the forests expect of the default")
     steps: list[AblationStep]
 
 
-class Importance(_Out):
+class Importance(Out):
     """Which parameters mattered, metric by metric, and what made the best trial good."""
 
     study_id: str
@@ -138,7 +138,7 @@ class Importance(_Out):
     ablation_note: str | None = Field(description="why there is none")
 
 
-class Computing(_Out):
+class Computing(Out):
     """Still being worked out: ask again in `Retry-After` seconds."""
 
     state: Literal["computing"] = "computing"
