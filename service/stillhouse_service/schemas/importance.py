@@ -20,8 +20,7 @@ class LeftOut(Out):
 
     why: str
     n_trials: int
-    trials: Value = Scalar | None
-Spans = Field(description="numbers, as [first, last] of each unbroken stretch")
+    trials: Spans = Field(description="numbers, as [first, last] of each unbroken stretch")
 
 
 class MarginalCurve(Out):
@@ -89,8 +88,7 @@ class MetricImportance(Out):
 
     n_trials: int
     n_left_out: int
-    trials: Value = Scalar | None
-Spans = Field(description="numbers of the trials it stands on")
+    trials: Spans = Field(description="numbers of the trials it stands on")
     left_out: list[LeftOut]
     r2_oob: float | None = Field(description="fit of the forest on trials it has not seen")
     verdict: Literal["enough", "care", "not_enough"]
