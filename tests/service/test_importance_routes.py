@@ -168,7 +168,7 @@ def test_a_planted_truth_is_found_and_told_with_its_reasons(told: Told) -> None:
 
 
 def test_the_pairs_are_all_or_the_strongest(told: Told) -> None:
-    study_id = told.study(60)
+    study_id = told.study(40)
     everything = told.get(f"/v1/studies/{study_id}/importance").json()["metrics"]
     some = told.get(f"/v1/studies/{study_id}/importance?pairs=2").json()["metrics"]
     assert some["latency_ratio"]["pairs"] == everything["latency_ratio"]["pairs"][:2]
@@ -178,13 +178,13 @@ def test_the_pairs_are_all_or_the_strongest(told: Told) -> None:
 def test_many_trials_are_explained_elsewhere_while_one_asks_again(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study_id = told.study(120)
+    study_id = told.study(101)
     monkeypatch.setattr("stillhouse_service.routes.analyses._WAIT_S", 0.0)
     answer = told.http.get(f"/v1/studies/{study_id}/report")
     assert answer.status_code == 202
     assert answer.json() == {"state": "computing", "study_id": study_id}
     found = told.get(f"/v1/studies/{study_id}/importance").json()
-    assert found["metrics"]["latency_ratio"]["n_trials"] == 120
+    assert found["metrics"]["latency_ratio"]["n_trials"] == 101
     assert found["metrics"]["latency_ratio"]["parameters"][0]["name"] == EARLY
     report = told.http.get(f"/v1/studies/{study_id}/report")  # from what was kept
     assert report.status_code == 200
@@ -192,7 +192,7 @@ def test_many_trials_are_explained_elsewhere_while_one_asks_again(
 
 
 def test_every_form_of_importance_says_the_same(told: Told) -> None:
-    study_id = told.study(60)
+    study_id = told.study(40)
     path = f"/v1/studies/{study_id}/importance"
     parameters = told.get(path).json()["metrics"]["latency_ratio"]["parameters"]
     wanted = [(p["name"], pytest.approx(p["importance"])) for p in parameters]
@@ -211,11 +211,11 @@ def test_every_form_of_importance_says_the_same(told: Told) -> None:
     page = told.get(f"{path}?format=html")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert parameters[0]["recommendation"] in page.text.replace("&lt;", "<")
-    assert "Trials it stands on: 0 to 59" in page.text
+    assert "Trials it stands on: 0 to 39" in page.text
 
 
 def test_every_form_of_the_report_says_the_same(told: Told) -> None:
-    study_id = told.study(60, lambda c: None if c["training.lr"] > 0.09 else planted(c))
+    study_id = told.study(40, lambda c: None if c["training.lr"] > 0.09 else planted(c))
     path = f"/v1/studies/{study_id}/report"
     said = told.get(f"{path}?format=json").json()
     text = told.get(f"{path}?format=md").text
@@ -298,11 +298,20 @@ def test_a_parameter_that_never_varied_is_said_to_have_no_share(told: Told) -> N
         config["training.lr"] = 0.01
         return planted(config)
 
-    study_id = told.study(60, fix)
+    study_id = told.study(40, fix)
     answer = told.get(f"/v1/studies/{study_id}/importance").json()
     found = {p["name"]: p for p in answer["metrics"]["latency_ratio"]["parameters"]}
     assert (found["training.lr"]["importance"], found["training.lr"]["direction"]) == (0.0, "none")
     assert "no value but 0.01 was tried" in found["training.lr"]["recommendation"]
+
+
+def test_a_study_that_waits_for_its_device_has_a_report_too(told: Told) -> None:
+    limits = ["model_bytes <= 0.5 * baseline", "top1_drop <= 0.02"]
+    study_id = told.server.study(baseline=told.server.baseline(1), constraints=limits)
+    answer = told.get(f"/v1/studies/{study_id}/importance").json()
+    assert answer["metrics"]["model_bytes"]["verdict"] == "not_enough"
+    text = told.get(f"/v1/studies/{study_id}/report?format=md").text
+    assert "The device has not checked the baseline yet" in text
 
 
 def test_a_report_stands_without_the_artifacts_of_its_trials(told: Told) -> None:
