@@ -5,7 +5,8 @@ Depends on: the standard library; plotly for `plot` and `plot_curve` alone, pand
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,9 @@ class Importance(Shape):
             error_y={"type": "data", "array": curve["sd"], "thickness": 1},
             hovertemplate="%{x}: %{y:.4g}<extra></extra>",
         )
-        ratio = x[-1] / x[0] if is_number and x[0] > 0 else 1.0
-        figure.update_xaxes(title=parameter, type="log" if ratio >= 20 else None)
+        numbers = [float(value) for value in x] if is_number else []
+        is_log = len(numbers) > 2 and numbers[0] > 0 and _is_geometric(numbers)
+        figure.update_xaxes(title=parameter, type="log" if is_log else None)
         return figure.update_yaxes(title=name)
 
     def dataframe(self) -> pd.DataFrame:
@@ -130,6 +132,11 @@ class Importance(Shape):
                 for parameter in found["parameters"]
             ]
         )
+
+
+def _is_geometric(x: Sequence[float]) -> bool:
+    """Whether neighbours stand in one ratio, as values of a log scale do."""
+    return math.isclose(x[1] / x[0], x[-1] / x[-2], rel_tol=0.01)
 
 
 def _figure(title: str, found: Json) -> Any:

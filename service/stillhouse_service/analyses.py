@@ -94,7 +94,7 @@ class Analyses:
         told = [trial for trial in trials if trial[2] in _TOLD]
         best = next((number for number, id, *_ in told if id == study.incumbent_id), None)
         order = {
-            # Before the device's check relative limits stay relative: no trial is held against them.
+            # Before the device checks, relative limits stay so: no trial is held against them.
             "problem": search_problem(study.spec, study.problem, study.baseline_measurement),
             "history": [
                 (number, state.value, config, metrics if state == TrialState.COMPLETE else None)

@@ -16,7 +16,7 @@ from stillhouse import Client, Importance, StillhouseError, Study
 from stillhouse.progress import ProgressLine
 
 DOCS = Path(__file__).parents[2] / "docs"
-STUDY = {
+STUDY: dict[str, Any] = {
     "id": "std_1",
     "name": "digits",
     "state": "running",
