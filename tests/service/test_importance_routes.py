@@ -214,7 +214,7 @@ def test_every_form_of_importance_says_the_same(told: Told) -> None:
 
 
 def test_every_form_of_the_report_says_the_same(told: Told) -> None:
-    study_id = told.study(40, lambda c: None if c["training.lr"] > 0.09 else planted(c))
+    study_id = told.study(40, lambda c: None if c["training.lr"] > 0.05 else planted(c))
     path = f"/v1/studies/{study_id}/report"
     said = told.get(f"{path}?format=json").json()
     text = told.get(f"{path}?format=md").text
