@@ -10,7 +10,6 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from stillhouse_optimizer.importance import importances
 from stillhouse_service import report, views
 from stillhouse_service.incumbents import observed, problem_of
 from stillhouse_service.store import Store
@@ -36,6 +35,8 @@ class Analyses:
             study = view.studies.named(study_id)
             history = [observed(trial) for trial in view.trials.told_of(study_id)]
         key = (study_id, len(history))
+        from stillhouse_optimizer.importance import importances  # on use: it loads scikit-learn
+
         with self._lock:
             if key not in self._kept:
                 problem = problem_of(study)

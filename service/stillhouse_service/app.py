@@ -60,7 +60,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     wait_for(engine)
     revision = prepare(engine)
     store = Store(engine, clock)
-    artifacts = ArtifactStore(settings.artifact_dir)
+    artifacts = ArtifactStore(settings.artifact_dir, settings.max_artifact_bytes)
     jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
     driver = Driver(store, artifacts, settings)

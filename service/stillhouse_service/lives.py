@@ -51,6 +51,7 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
         "dataset": row.dataset,
         "recipe": row.recipe,
         "seed": row.seed,
+        "resources": wanted.resources,
     }
     outcomes.new_stage(work, "train", order=order, baseline=row)
     return row

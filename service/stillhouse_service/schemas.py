@@ -17,6 +17,15 @@ from stillhouse_service.states import BaselineState, StudyState, TrialState
 Scalar = bool | int | float | str
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _MAX_TEXT = 1_000_000
+Resources = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[float, Field(gt=0)]],
+    Field(
+        default_factory=dict,
+        max_length=20,
+        description="what a compute worker must offer, by Dask's names; `GPU` trains on CUDA",
+        examples=[{"GPU": 1, "GPU_MEMORY": 8e9}],
+    ),
+]
 
 
 def storable(value: Any) -> Any:
@@ -103,6 +112,7 @@ class BaselineIn(_In):
     dataset: str = Field(examples=["digits"])
     recipe: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 8, "lr": 0.1}])
     seed: int = Field(default=0, ge=0, lt=2**31)
+    resources: Resources
 
 
 class Baseline(_Out):
@@ -213,6 +223,7 @@ class StudySpec(_In):
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
+    resources: Resources
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",
@@ -235,6 +246,7 @@ class StudyChanges(_In):
     budget: Budget | None = None
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
+    resources: dict[str, float] | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the members that were sent."""
@@ -303,6 +315,7 @@ class TrialFailure(_Out):
     stage: str
     failure_class: str = Field(alias="class")
     reason: str
+    log: list[str] = Field(default_factory=list, description="the last lines the stage said")
 
 
 class Trial(_Out):
@@ -384,6 +397,9 @@ class TrialDetail(Trial):
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
     thinning: list[dict[str, Any]] = Field(description="what was cut out, from compression")
     warnings: list[str]
+    log: list[str] = Field(
+        description="the last lines its compression said; all of them are the artifact `log`"
+    )
     events: list[Event]
     measurements: list[Measurement]
 

@@ -16,11 +16,9 @@ from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
-from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import incumbents, outcomes
-from stillhouse_service.built_network import built_network
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.ids import new_id, trial_seed
@@ -130,6 +128,10 @@ class Steps:
         Returns:
             Why no more trials should be started: the next one promises too little.
         """
+        # On use: they load SMAC and torch, and a server that starts is not to wait for that.
+        from stillhouse_optimizer.propose import propose
+        from stillhouse_service.built_network import built_network
+
         assert standing.problem is not None
         texts = standing.spec["template"], standing.spec["training"]
         proposals = propose(
@@ -315,6 +317,7 @@ def start_trial(
         "training": rendered.training,
         "seed": trial.seed,
         "engine": study.spec["engine"],
+        "resources": study.spec.get("resources", {}),
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)
     return trial

@@ -88,6 +88,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             "history": row.details.get("history", []),
             "thinning": row.details.get("thinning", []),
             "warnings": row.details.get("warnings", []),
+            "log": row.progress.get("log") or (row.failure or {}).get("log", []),
             "events": [event(one) for one in work.log.events_of(row.id)],
             "measurements": [measurement(one) for one in measured],
         }

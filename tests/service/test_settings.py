@@ -21,7 +21,7 @@ def test_every_setting_can_be_set_by_its_name() -> None:
     )
     assert settings == Settings(
         port=9000,
-        artifact_dir=Path("/data/artifacts"),
+        artifact_dir="/data/artifacts",
         lease_s=12.5,
         compute="tcp://scheduler:8786",
     )

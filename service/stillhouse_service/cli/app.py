@@ -8,7 +8,9 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    artifacts,
     bench,
+    compute_worker,
     db,
     demonstration,
     results,
@@ -31,6 +33,8 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
+app.add_typer(artifacts.app, name="artifacts")
+app.command("compute-worker")(compute_worker.compute_worker)
 app.add_typer(token.app, name="token")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
