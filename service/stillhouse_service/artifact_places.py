@@ -145,7 +145,7 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         # On use: who keeps a folder does not pay for it.
-        from fsspec.core import url_to_fs
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]  # ships no types
 
         try:
             self._files, root = url_to_fs(url, use_listings_cache=False)

@@ -20,6 +20,8 @@ from stillhouse_service.errors import ComputeUnavailable
 from stillhouse_service.settings import Settings
 
 PROGRESS_TOPIC = "stillhouse-progress"
+# Before a worker joins: while it imports torch it can show no life.
+PRELOAD = ["stillhouse_service.tasks"]
 GPU = "GPU"  # the resource whose holder trains on CUDA
 _log = logging.getLogger(__name__)
 _CONNECT_S = 5.0
@@ -181,10 +183,12 @@ class Cluster:
             for address, about in known.items()
         ]
 
+    def is_restarting(self, address: str) -> bool:
+        """Tell whether a worker is on its way out."""
+        return address in self._restarting
+
     def restart(self, address: str) -> None:
         """End a worker that has fallen silent, and start it again where its nanny can."""
-        if address in self._restarting:
-            return
         self._restarting.add(address)
 
         def restart() -> None:
@@ -347,6 +351,7 @@ def _embedded(settings: Settings) -> Any:
         memory_limit=0,
         silence_logs=logging.ERROR,
         resources=settings.embedded_resources or None,
+        preload=PRELOAD,
         # Its HTTP server cannot be left out; on port 0 it is in nobody's way.
         scheduler_kwargs={"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
     )

@@ -185,6 +185,8 @@ class Compute:
         self._looked_at = now
         self._workers = self._cluster.workers()
         for worker in self._workers:
+            if self._cluster.is_restarting(worker.address):
+                continue
             if worker.is_silent:
                 why = f"has been silent for {self._settings.frozen_s:g} s"
             elif self._is_deaf(worker, now):

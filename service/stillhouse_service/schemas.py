@@ -20,7 +20,6 @@ _MAX_TEXT = 1_000_000
 Resources = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[float, Field(gt=0)]],
     Field(
-        default_factory=dict,
         max_length=20,
         description="what a compute worker must offer, by Dask's names; `GPU` trains on CUDA",
         examples=[{"GPU": 1, "GPU_MEMORY": 8e9}],
@@ -112,7 +111,7 @@ class BaselineIn(_In):
     dataset: str = Field(examples=["digits"])
     recipe: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 8, "lr": 0.1}])
     seed: int = Field(default=0, ge=0, lt=2**31)
-    resources: Resources
+    resources: Resources = Field(default_factory=dict)
 
 
 class Baseline(_Out):
@@ -223,7 +222,7 @@ class StudySpec(_In):
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
-    resources: Resources
+    resources: Resources = Field(default_factory=dict)
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",

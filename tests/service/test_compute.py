@@ -41,7 +41,6 @@ class Cluster:
             n_threads=1,
             lock_dir=str(folder / "lock"),
             progress_s=0.0,
-            frozen_s=3.0,
             compute_resources="GPU_MEMORY=8e9",
         )
         self.compute = Compute(

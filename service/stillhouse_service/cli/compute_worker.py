@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stillhouse_service.cluster import worker_environment
+from stillhouse_service.cluster import PRELOAD, worker_environment
 from stillhouse_service.errors import Problem, SpecRejected
 from stillhouse_service.settings import read_resources
 
@@ -55,6 +55,7 @@ async def _work(
         nthreads=1,  # seeds and thread counts of torch belong to a process
         memory_limit=0,
         resources=resources or None,
+        preload=PRELOAD,
         security=None
         if files["ca"] is None
         else security(
