@@ -182,6 +182,8 @@ class Compute:
         now = time.monotonic()
         if self._cluster is None or now - self._looked_at < _LOOK_S:
             return
+        if not self._cluster.is_open:
+            return  # its attempts are reported as lost; the next stage reaches it again
         self._looked_at = now
         self._workers = self._cluster.workers()
         for worker in self._workers:
