@@ -13,10 +13,11 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
 
 __all__ = [
     "ArtifactCorrupt",
+    "AskedTrial",
     "Baseline",
     "Client",
     "ConnectionFailed",

@@ -6,12 +6,12 @@ Depends on: the standard library; `transport` speaks HTTP.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from stillhouse.errors import ArtifactCorrupt
-from stillhouse.shapes import Baseline, Importance, Json, Study, Trial, TrialDetail
+from stillhouse.shapes import AskedTrial, Baseline, Importance, Json, Study, Trial, TrialDetail
 from stillhouse.transport import Transport
 from stillhouse.waiting import wait_until_over
 
@@ -119,6 +119,45 @@ class Studies:
         path = _path("studies", study_id, "trials")
         return Trial.from_json(self._transport.post(path, {"config": dict(config)}))
 
+    def ask(self, study_id: str, n: int = 1, lease_s: float = 3600.0) -> Sequence[AskedTrial]:
+        """Get the next trials to run, of a study whose trials are run outside.
+
+        Args:
+            study_id: A study of runner `outside`.
+            n: How many are wanted, at most 64.
+            lease_s: Time to tell what came of each; `trials.extend` gives more.
+
+        Returns:
+            At most n of them; none when the study is over or all its trials are given out.
+
+        Raises:
+            ProblemError: The study is run by the server, is paused or was ended early.
+        """
+        path = _path("studies", study_id, "ask")
+        answer = self._transport.post(path, {"n": n, "lease_s": lease_s})
+        return [AskedTrial.from_json(item) for item in answer["items"]]
+
+    def import_trials(
+        self, study_id: str, trials: Sequence[Json] | None = None, csv: str | None = None
+    ) -> int:
+        """Bring trials that were run elsewhere into a study; all of them or none.
+
+        Args:
+            study_id: A study that is not over. In one of runner `outside` they count as told; in
+                another the optimizer learns from them, and no incumbent comes of them.
+            trials: `{"config", "metrics", "state"}` each; `state` may be left out.
+            csv: Or a table: columns named after parameters and metrics, perhaps `state`.
+
+        Returns:
+            How many.
+
+        Raises:
+            ProblemError: One is none of the study's space or lacks a metric; `problems` has all.
+        """
+        body = {"csv": csv} if trials is None else {"trials": [dict(one) for one in trials]}
+        answer = self._transport.post(_path("studies", study_id, "trials", "import"), body)
+        return int(answer["n"])
+
     def set_priority(self, study_id: str, priority: int) -> Study:
         """Let its work go before that of studies with a lower priority; all begin with 0."""
         path = _path("studies", study_id, "priority")
@@ -176,6 +215,46 @@ class TrialsById:
     def get(self, trial_id: str) -> TrialDetail:
         """Give one with its layers, schedule, events and measurements."""
         return TrialDetail.from_json(self._transport.get(_path("trials", trial_id)))
+
+    def tell(self, asked: AskedTrial, metrics: Mapping[str, float]) -> Trial:
+        """Say what was measured of an asked trial; saying it again is harmless.
+
+        Args:
+            asked: From `studies.ask`.
+            metrics: The study's objective, every limited metric and what else is worth keeping;
+                `<metric>_low` and `<metric>_high` are ends of an interval.
+
+        Raises:
+            ProblemError: A metric is missing, not finite or impossible; the trial was told before
+                with other values, or is somebody else's by now.
+        """
+        return self._tell(asked, {"metrics": dict(metrics)})
+
+    def tell_failure(self, asked: AskedTrial, reason: str, kind: str = "failed") -> Trial:
+        """Say that an asked trial has no result; the optimizer learns from that too.
+
+        Args:
+            asked: From `studies.ask`.
+            reason: One or two sentences.
+            kind: `failed`, `diverged`, `out-of-memory` or `unsupported` (it could never run).
+        """
+        return self._tell(asked, {"failure": {"class": kind, "reason": reason}})
+
+    def extend(
+        self, asked: AskedTrial, lease_s: float = 3600.0, progress: Json | None = None
+    ) -> bool:
+        """Keep an asked trial for so much longer; tell whether its result is still wanted.
+
+        Raises:
+            ProblemError: It is somebody else's by now.
+        """
+        body = {"token": asked.token, "lease_s": lease_s, "progress": dict(progress or {})}
+        answer = self._transport.post(_path("trials", asked.id, "extend"), body)
+        return not answer["is_cancelled"]
+
+    def _tell(self, asked: AskedTrial, what: Json) -> Trial:
+        body = {"token": asked.token, **what}
+        return Trial.from_json(self._transport.post(_path("trials", asked.id, "tell"), body))
 
 
 class Artifacts:

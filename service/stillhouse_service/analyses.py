@@ -12,6 +12,7 @@ from typing import Any
 
 from stillhouse_optimizer.importance import importances
 from stillhouse_service import report, views
+from stillhouse_service.errors import Conflict
 from stillhouse_service.incumbents import observed, problem_of
 from stillhouse_service.store import Store
 
@@ -34,7 +35,7 @@ class Analyses:
         """
         with self._store.read() as view:
             study = view.studies.named(study_id)
-            history = [observed(trial) for trial in view.trials.told_of(study_id)]
+            history = [observed(trial) for trial in view.trials.own_of(study_id)]
         key = (study_id, len(history))
         with self._lock:
             if key not in self._kept:
@@ -63,7 +64,14 @@ class Analyses:
 
         Raises:
             NotFound: No such study.
+            Conflict: It has no network, so that there is nothing to compare.
         """
+        with self._store.read() as view:
+            if view.studies.named(study_id).baseline_id is None:
+                raise Conflict(
+                    f"study {study_id} has no network to report on; its trials and its importance "
+                    "are there"
+                )
         found = self.importance(study_id)
         with self._store.read() as view:
             study = view.studies.named(study_id)
@@ -74,7 +82,7 @@ class Analyses:
                 else views.trial(row)
                 for row in rows
             ]
-            baseline = views.baseline(view.baselines.named(study.baseline_id))
+            baseline = views.baseline(view.baselines.of(study))
             shown = views.study(view, study)
         return report.render_html(
             shown.model_dump(mode="json", by_alias=True),

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.asking import Asking
 from stillhouse_service.bell import Bell
 from stillhouse_service.database import open_engine, prepare, wait_for
 from stillhouse_service.driver import Driver
@@ -24,6 +25,7 @@ from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
 from stillhouse_service.routes import (
     analyses,
+    asking,
     baselines,
     devices,
     problem_pages,
@@ -98,6 +100,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.store = store
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
+    app.state.asking = Asking(store)
     app.state.schema_revision = revision
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
@@ -109,6 +112,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         studies,
         streams,
         trials,
+        asking,
         analyses,
         devices,
         tokens,

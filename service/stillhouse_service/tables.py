@@ -152,8 +152,8 @@ class StageRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(
         String(16)
-    )  # train, dry-run, compile, check, compress, benchmark, confirm, final
-    lane: Mapped[str] = mapped_column(String(16))  # compute, device
+    )  # train, dry-run, compile, check, compress, benchmark, confirm, final, asked
+    lane: Mapped[str] = mapped_column(String(16))  # compute, device, outside
     state: Mapped[StageState]
     baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)
     study_id: Mapped[str | None] = mapped_column(ForeignKey("study.id"), index=True)

@@ -94,6 +94,21 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
     )
 
 
+def asked(work: UnitOfWork, attempt_id: str) -> schemas.AskedTrial:
+    """Show a trial to whoever asked for it."""
+    attempt = work.stages.attempt(attempt_id)
+    stage = work.stages.stage(attempt.stage_id)
+    assert stage.trial_id is not None
+    row = work.trials.detailed(stage.trial_id)
+    return schemas.AskedTrial(
+        trial=trial(row),
+        token=attempt.token,
+        expires_at=attempt.expires_at or attempt.started_at,
+        schedule=row.details.get("schedule"),
+        training=row.details.get("training"),
+    )
+
+
 def event(row: EventRow) -> schemas.Event:
     """Show a line of the log."""
     return schemas.Event(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    asking,
     bench,
     db,
     demonstration,
@@ -32,6 +33,9 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
+study.app.command()(asking.ask)
+study.app.command("import")(asking.import_trials)
+trial.app.command()(asking.tell)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.command()(results.report)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.pages import Cursor, older_than
-from stillhouse_service.tables import BaselineRow
+from stillhouse_service.tables import BaselineRow, StudyRow
 
 
 class Baselines:
@@ -38,6 +38,11 @@ class Baselines:
         if row is None:
             raise NotFound(f"no baseline {baseline_id}")
         return row
+
+    def of(self, study: StudyRow) -> BaselineRow:
+        """Read the baseline of a study whose trials this server runs."""
+        assert study.baseline_id is not None  # such a study is never without
+        return self.named(study.baseline_id)
 
     def newest(self, limit: int, after: Cursor | None) -> list[BaselineRow]:
         """List baselines, newest first, from the one after `after`."""

@@ -16,7 +16,7 @@ from stillhouse_service.errors import NotFound
 from stillhouse_service.states import AttemptState, StageState
 from stillhouse_service.tables import AttemptRow, StageRow
 
-Lane = Literal["compute", "device"]
+Lane = Literal["compute", "device", "outside"]
 _OPEN = [StageState.WAITING, StageState.RUNNING]
 
 
@@ -80,6 +80,30 @@ class Stages:
             .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
         )
         return list(self._session.scalars(query.limit(limit)))
+
+    def to_ask(self, study_id: str, now: datetime, limit: int) -> list[StageRow]:
+        """List the stages of a study that whoever asks may have, oldest first."""
+        query = (
+            select(StageRow)
+            .where(
+                StageRow.study_id == study_id,
+                StageRow.lane == "outside",
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+            )
+            .order_by(StageRow.created_at, StageRow.id)
+        )
+        return list(self._session.scalars(query.limit(limit)))
+
+    def asked_of(self, trial_id: str) -> list[AttemptRow]:
+        """List how often a trial was given to somebody who asked, first time first."""
+        query = (
+            select(AttemptRow)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(StageRow.trial_id == trial_id, StageRow.lane == "outside")
+            .order_by(AttemptRow.number)
+        )
+        return list(self._session.scalars(query))
 
     def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
         """Find the first device job, by priority and age, for a device known by `names`."""

@@ -27,13 +27,17 @@ class Studies:
         self._session.add(row)
         self._session.flush()
 
+    def find(self, study_id: str) -> StudyRow | None:
+        """Find a study, if there is one."""
+        return self._session.get(StudyRow, study_id)
+
     def named(self, study_id: str) -> StudyRow:
         """Find a study.
 
         Raises:
             NotFound: There is none of this id.
         """
-        row = self._session.get(StudyRow, study_id)
+        row = self.find(study_id)
         if row is None:
             raise NotFound(f"no study {study_id}")
         return row

@@ -5,6 +5,7 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -15,6 +16,9 @@ from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.tables import MeasurementRow, TrialRow
 
 _OPEN = [state for state in TrialState if not is_final(state)]
+# Trials that were not started by this study: of a file (`imported`), of another study (`foreign`).
+IMPORTED, FOREIGN = "imported", "foreign"
+BROUGHT = (IMPORTED, FOREIGN)
 _TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED]
 
 
@@ -27,6 +31,11 @@ class Trials:
     def add(self, row: TrialRow) -> None:
         """Add a trial."""
         self._session.add(row)
+        self._session.flush()
+
+    def add_all(self, rows: Sequence[TrialRow]) -> None:
+        """Add many trials at once."""
+        self._session.add_all(rows)
         self._session.flush()
 
     def find(self, trial_id: str) -> TrialRow | None:
@@ -71,8 +80,12 @@ class Trials:
         )
         return list(self._session.scalars(query))
 
+    def own_of(self, study_id: str) -> list[TrialRow]:
+        """List the trials with an end that belong to this study alone, by number."""
+        return [trial for trial in self.told_of(study_id) if trial.origin != FOREIGN]
+
     def told_of(self, study_id: str) -> list[TrialRow]:
-        """List the trials that the optimizer learns from, by number."""
+        """List the trials that the optimizer learns from, foreign ones too, by number."""
         query = (
             select(TrialRow)
             .where(TrialRow.study_id == study_id, TrialRow.state.in_(_TOLD))
@@ -90,8 +103,15 @@ class Trials:
         return list(self._session.scalars(query))
 
     def n_of(self, study_id: str) -> int:
-        """Count a study's trials; also the next trial's number."""
+        """Count a study's trials, brought ones too; also the next trial's number."""
         query = select(func.count()).where(TrialRow.study_id == study_id)
+        return self._session.scalars(query).one()
+
+    def n_started_of(self, study_id: str) -> int:
+        """Count the trials that a study has started, which its budget limits."""
+        query = select(func.count()).where(
+            TrialRow.study_id == study_id, TrialRow.origin.not_in(BROUGHT)
+        )
         return self._session.scalars(query).one()
 
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
@@ -102,24 +122,25 @@ class Trials:
                 TrialRow.study_id == study_id,
                 TrialRow.number >= from_number,
                 TrialRow.state.in_(_TOLD),
+                TrialRow.origin.not_in(BROUGHT),
             )
             .order_by(TrialRow.number.desc())
         )
         return list(self._session.scalars(query.limit(n)))
 
     def counts_of(self, study_id: str) -> dict[str, int]:
-        """Count a study's trials by state, and the feasible ones as `feasible`."""
+        """Count the trials a study started by state; `feasible` ones; those that were `brought`."""
+        is_brought = TrialRow.origin.in_(BROUGHT)
         query = (
-            select(TrialRow.state, func.count())
+            select(TrialRow.state, is_brought, TrialRow.is_feasible, func.count())
             .where(TrialRow.study_id == study_id)
-            .group_by(TrialRow.state)
+            .group_by(TrialRow.state, is_brought, TrialRow.is_feasible)
         )
-        counts = {state.value: 0 for state in TrialState}
-        counts |= {state.value: n for state, n in self._session.execute(query)}
-        feasible = select(func.count()).where(
-            TrialRow.study_id == study_id, TrialRow.is_feasible.is_(True)
-        )
-        return counts | {"feasible": self._session.scalars(feasible).one()}
+        counts = {state.value: 0 for state in TrialState} | {"feasible": 0, "brought": 0}
+        for state, brought, feasible, n in self._session.execute(query):
+            counts["brought" if brought else state.value] += n
+            counts["feasible"] += n if feasible else 0
+        return counts
 
     def spans_of(self, study_id: str, n: int) -> list[tuple[datetime, datetime]]:
         """List start and end of the last `n` ended trials of a study."""

@@ -48,7 +48,7 @@ def show_importance(
 @router.get(
     "/{study_id}/report",
     response_class=HTMLResponse,
-    responses=problems(404),
+    responses=problems(404, 409),
     dependencies=[needs("read")],
 )
 def show_report(study_id: str, analyses: Analysed) -> HTMLResponse:

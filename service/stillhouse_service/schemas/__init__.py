@@ -4,8 +4,18 @@ Depends on: pydantic. One file a noun. The device host's messages are not here:
 `stillhouse_benchmark.protocol` defines them.
 """
 
+from stillhouse_service.schemas.asking import (
+    Asked,
+    AskedTrial,
+    AskIn,
+    Extended,
+    ExtendIn,
+    TellFailure,
+    TellIn,
+)
 from stillhouse_service.schemas.baselines import Baseline, BaselineIn, Baselines
 from stillhouse_service.schemas.devices import DeviceInfo, Devices
+from stillhouse_service.schemas.imports import Imported, ImportedTrial, ImportIn
 from stillhouse_service.schemas.log import Event, Events, Measurement
 from stillhouse_service.schemas.parts import Scalar, Sha256, storable
 from stillhouse_service.schemas.problems import ProblemDetail
@@ -29,6 +39,9 @@ from stillhouse_service.schemas.tokens import NewToken, Token, TokenIn, Tokens
 from stillhouse_service.schemas.trials import Trial, TrialDetail, TrialFailure, TrialIn, Trials
 
 __all__ = [
+    "AskIn",
+    "Asked",
+    "AskedTrial",
     "Baseline",
     "BaselineIn",
     "Baselines",
@@ -39,8 +52,13 @@ __all__ = [
     "Devices",
     "Event",
     "Events",
+    "ExtendIn",
+    "Extended",
     "Health",
+    "ImportIn",
     "Importance",
+    "Imported",
+    "ImportedTrial",
     "Incumbent",
     "Measurement",
     "MetricImportance",
@@ -56,6 +74,8 @@ __all__ = [
     "Study",
     "StudyChanges",
     "StudySpec",
+    "TellFailure",
+    "TellIn",
     "TimingIn",
     "Token",
     "TokenIn",

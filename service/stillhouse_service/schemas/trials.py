@@ -39,7 +39,10 @@ class Trial(Out):
     study_id: str
     state: TrialState
     config: dict[str, Scalar]
-    origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
+    origin: str = Field(
+        description="`initial`, `model`, `random` or `enqueued`; `imported` from a file, "
+        "`foreign`: of an earlier study, for the optimizer to learn from, no incumbent ever"
+    )
     prediction: dict[str, int | float]
     seed: int
     metrics: dict[str, int | float] | None
