@@ -14,6 +14,7 @@ from stillhouse.errors import (
     WaitTimeout,
 )
 from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.signature import is_genuine
 
 __all__ = [
     "ArtifactCorrupt",
@@ -30,4 +31,5 @@ __all__ = [
     "TrialDetail",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "is_genuine",
 ]

@@ -284,6 +284,40 @@ class Artifacts:
         return data
 
 
+class Webhooks:
+    """Addresses that the server tells of events; for administrators."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, url: str, kinds: Sequence[str] = (), study_id: str | None = None) -> Json:
+        """Have an address told of events from now on; the answer alone holds its `secret`.
+
+        Args:
+            url: Of the public internet, unless the server's settings allow more.
+            kinds: Kinds of events, such as `state` or `incumbent`; empty: all.
+            study_id: Of this study alone.
+
+        Raises:
+            ProblemError: The server does not call that address.
+        """
+        body = {"url": url, "kinds": list(kinds), "study": study_id}
+        return dict(self._transport.post(_path("webhooks"), body))
+
+    def list(self) -> Sequence[Json]:
+        """Give all of them, newest first, without secrets."""
+        return list(self._transport.pages(_path("webhooks")))
+
+    def end(self, webhook_id: str) -> Json:
+        """Tell it nothing more."""
+        return dict(self._transport.post(_path("webhooks", webhook_id, "end")))
+
+    def deliveries(self, webhook_id: str) -> Sequence[Json]:
+        """Give what it was told and what became of that, newest first."""
+        path = _path("webhooks", webhook_id, "deliveries")
+        return list(self._transport.pages(path, {"page_size": _PAGE_SIZE}))
+
+
 class Catalogue:
     """What the server has: networks, data sets, devices."""
 

@@ -14,6 +14,7 @@ from stillhouse_optimizer.importance import importances
 from stillhouse_service import report, views
 from stillhouse_service.errors import Conflict
 from stillhouse_service.incumbents import observed, problem_of
+from stillhouse_service.repositories.trials import FOREIGN
 from stillhouse_service.store import Store
 
 _N_KEPT = 32
@@ -75,7 +76,9 @@ class Analyses:
         found = self.importance(study_id)
         with self._store.read() as view:
             study = view.studies.named(study_id)
-            rows = view.trials.page(study_id, limit=int(study.spec["budget"]["trials"]), after=None)
+            n = view.trials.n_of(study_id)
+            every = view.trials.page(study_id, limit=n, after=None)
+            rows = [row for row in every if row.origin != FOREIGN]
             trials = [
                 views.trial_detail(view, view.trials.detailed(row.id))
                 if row.id == study.incumbent_id

@@ -18,22 +18,26 @@ from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.asking import Asking
 from stillhouse_service.bell import Bell
 from stillhouse_service.database import open_engine, prepare, wait_for
+from stillhouse_service.deliveries import Deliverer
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.limits import BodyLimit
 from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
+from stillhouse_service.rates import RateLimit
 from stillhouse_service.routes import (
     analyses,
     asking,
     baselines,
     devices,
+    lists,
     problem_pages,
     server,
     streams,
     studies,
     tokens,
     trials,
+    webhooks,
 )
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
@@ -66,9 +70,11 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
     driver = Driver(store, artifacts, settings)
+    deliverer = Deliverer(store, settings)
 
     def on_commit(topics: frozenset[Topic]) -> None:
         news_bell.ring()
+        deliverer.wake()
         if "jobs" in topics:
             jobs_bell.ring()
         if "driver" in topics:
@@ -79,6 +85,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         driver.start()
+        deliverer.start()
         try:
             yield
         finally:
@@ -86,6 +93,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
             jobs_bell.ring()
             news_bell.ring()
             driver.stop()
+            deliverer.stop()
             engine.dispose()
 
     app = FastAPI(
@@ -109,6 +117,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         server,
         problem_pages,
         baselines,
+        lists,
         studies,
         streams,
         trials,
@@ -116,9 +125,11 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         analyses,
         devices,
         tokens,
+        webhooks,
     ):
         app.include_router(part.router)
     app.include_router(devices.host_router)
     app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RateLimit, rate_per_s=settings.rate_per_s, is_local=settings.is_local)
     return app

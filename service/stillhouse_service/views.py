@@ -16,12 +16,14 @@ from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
     BaselineRow,
+    DeliveryRow,
     DeviceRow,
     EventRow,
     MeasurementRow,
     StudyRow,
     TokenRow,
     TrialRow,
+    WebhookRow,
     WorkerRow,
 )
 
@@ -147,6 +149,18 @@ def device(row: DeviceRow, host: WorkerRow, work: UnitOfWork, ttl_s: float) -> s
 def token(row: TokenRow) -> schemas.Token:
     """Show a token."""
     return schemas.Token.model_validate(_members(row, schemas.Token))
+
+
+def webhook(row: WebhookRow) -> schemas.Webhook:
+    """Show a webhook, without its secret."""
+    members = {**_members(row, schemas.Webhook), "study": row.study_id}
+    return schemas.Webhook.model_validate(members)
+
+
+def delivery(row: DeliveryRow) -> schemas.Delivery:
+    """Show what became of an event on its way to a webhook."""
+    members = {**_members(row, schemas.Delivery), "event": row.event_id}
+    return schemas.Delivery.model_validate(members)
 
 
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:

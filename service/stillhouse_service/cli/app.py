@@ -21,6 +21,7 @@ from stillhouse_service.cli import (
     training,
     trial,
     verify,
+    webhook,
 )
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ study.app.command("import")(asking.import_trials)
 trial.app.command()(asking.tell)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(webhook.app, name="webhook")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.states import AttemptState, StageState
-from stillhouse_service.tables import AttemptRow, StageRow
+from stillhouse_service.tables import AttemptRow, StageRow, TrialRow
 
 Lane = Literal["compute", "device", "outside"]
 _OPEN = [StageState.WAITING, StageState.RUNNING]
@@ -82,16 +82,17 @@ class Stages:
         return list(self._session.scalars(query.limit(limit)))
 
     def to_ask(self, study_id: str, now: datetime, limit: int) -> list[StageRow]:
-        """List the stages of a study that whoever asks may have, oldest first."""
+        """List the stages of a study that whoever asks may have, by number of their trials."""
         query = (
             select(StageRow)
+            .join(TrialRow, TrialRow.id == StageRow.trial_id)
             .where(
                 StageRow.study_id == study_id,
                 StageRow.lane == "outside",
                 StageRow.state == StageState.WAITING,
                 StageRow.available_at <= now,
             )
-            .order_by(StageRow.created_at, StageRow.id)
+            .order_by(TrialRow.number)
         )
         return list(self._session.scalars(query.limit(limit)))
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
+from stillhouse_service.repositories.filters import StudyFilter
 from stillhouse_service.repositories.pages import Cursor, older_than
 from stillhouse_service.states import StudyState
 from stillhouse_service.tables import StudyRow
@@ -48,6 +49,14 @@ class Studies:
         if after is not None:
             query = query.where(older_than(after, StudyRow.created_at, StudyRow.id))
         return list(self._session.scalars(query.limit(limit)))
+
+    def listed(self, wanted: StudyFilter, limit: int, token: str | None) -> list[StudyRow]:
+        """List the studies of a filter's page.
+
+        Raises:
+            SpecRejected: The token is not of such a list.
+        """
+        return list(self._session.scalars(wanted.page(limit, token)))
 
     def ids_in(self, states: Sequence[StudyState]) -> list[str]:
         """Name the studies in any of `states`, oldest first."""

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from stillhouse_service.errors import NotFound
+from stillhouse_service.repositories.filters import TrialFilter
 from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.tables import MeasurementRow, TrialRow
 
@@ -70,6 +71,16 @@ class Trials:
         if after is not None:
             query = query.where(TrialRow.number > after)
         return list(self._session.scalars(query.limit(limit)))
+
+    def listed(
+        self, study_id: str, wanted: TrialFilter, limit: int, token: str | None
+    ) -> list[TrialRow]:
+        """List the trials of a filter's page.
+
+        Raises:
+            SpecRejected: The token is not of such a list.
+        """
+        return list(self._session.scalars(wanted.page(study_id, limit, token)))
 
     def open_of(self, study_id: str) -> list[TrialRow]:
         """List the trials that still have a way to go, by number."""

@@ -37,6 +37,14 @@ from stillhouse_service.schemas.studies import (
 )
 from stillhouse_service.schemas.tokens import NewToken, Token, TokenIn, Tokens
 from stillhouse_service.schemas.trials import Trial, TrialDetail, TrialFailure, TrialIn, Trials
+from stillhouse_service.schemas.webhooks import (
+    Deliveries,
+    Delivery,
+    NewWebhook,
+    Webhook,
+    WebhookIn,
+    Webhooks,
+)
 
 __all__ = [
     "AskIn",
@@ -48,6 +56,8 @@ __all__ = [
     "Budget",
     "DatasetInfo",
     "Datasets",
+    "Deliveries",
+    "Delivery",
     "DeviceInfo",
     "Devices",
     "Event",
@@ -65,6 +75,7 @@ __all__ = [
     "ModelInfo",
     "Models",
     "NewToken",
+    "NewWebhook",
     "OptimizerIn",
     "PriorityIn",
     "ProblemDetail",
@@ -85,5 +96,8 @@ __all__ = [
     "TrialFailure",
     "TrialIn",
     "Trials",
+    "Webhook",
+    "WebhookIn",
+    "Webhooks",
     "storable",
 ]
