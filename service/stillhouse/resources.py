@@ -199,11 +199,12 @@ class Studies:
 
     def importance(self, study_id: str) -> Importance:
         """Say which parameters mattered for which metric (fANOVA over the finished trials)."""
-        return Importance.from_json(self._transport.get(_path("studies", study_id, "importance")))
+        path = _path("studies", study_id, "importance")
+        return Importance.from_json(self._transport.get_made_json(path))
 
     def report(self, study_id: str) -> str:
         """Give the report: one self-contained HTML page."""
-        return self._transport.get_text(_path("studies", study_id, "report"))
+        return self._transport.get_made(_path("studies", study_id, "report")).text
 
 
 class TrialsById:

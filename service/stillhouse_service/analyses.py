@@ -28,6 +28,19 @@ class Analyses:
         self._lock = threading.Lock()  # one at a time: each wants every core
         self._kept: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
 
+    def is_long(self, study_id: str, n_trials_large: int) -> int | None:
+        """Give the number of trials that an analysis would stand on, where it takes long.
+
+        None: it does not, or has been worked out already.
+
+        Raises:
+            NotFound: No such study.
+        """
+        with self._store.read() as view:
+            view.studies.named(study_id)
+            n = view.trials.n_told_of(study_id)
+        return None if n <= n_trials_large or (study_id, n) in self._kept else n
+
     def importance(self, study_id: str) -> dict[str, Any]:
         """Say which parameters matter for the objective and each limit, as docs/api.md has it.
 

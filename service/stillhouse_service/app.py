@@ -17,11 +17,13 @@ from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.asking import Asking
 from stillhouse_service.bell import Bell
+from stillhouse_service.contract import install_contract
 from stillhouse_service.database import open_engine, prepare, wait_for
 from stillhouse_service.deliveries import Deliverer
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.limits import BodyLimit
+from stillhouse_service.operations import Operations
 from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
 from stillhouse_service.rates import RateLimit
@@ -38,6 +40,9 @@ from stillhouse_service.routes import (
     tokens,
     trials,
     webhooks,
+)
+from stillhouse_service.routes import (
+    operations as operation_routes,
 )
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
@@ -69,6 +74,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     artifacts = ArtifactStore(settings.artifact_dir)
     jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
+    operations = Operations(news_bell.ring, clock)
     driver = Driver(store, artifacts, settings)
     deliverer = Deliverer(store, settings)
 
@@ -94,6 +100,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
             news_bell.ring()
             driver.stop()
             deliverer.stop()
+            operations.stop()
             engine.dispose()
 
     app = FastAPI(
@@ -109,6 +116,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
     app.state.asking = Asking(store)
+    app.state.operations = operations
     app.state.schema_revision = revision
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
@@ -126,9 +134,11 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         devices,
         tokens,
         webhooks,
+        operation_routes,
     ):
         app.include_router(part.router)
     app.include_router(devices.host_router)
+    install_contract(app)
     app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, rate_per_s=settings.rate_per_s, is_local=settings.is_local)

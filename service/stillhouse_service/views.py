@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stillhouse_service import incumbents, schemas
+from stillhouse_service.operations import Operation
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
@@ -149,6 +150,12 @@ def device(row: DeviceRow, host: WorkerRow, work: UnitOfWork, ttl_s: float) -> s
 def token(row: TokenRow) -> schemas.Token:
     """Show a token."""
     return schemas.Token.model_validate(_members(row, schemas.Token))
+
+
+def operation(one: Operation) -> schemas.Operation:
+    """Show long work; what it made has a path of its own."""
+    path = f"/v1/operations/{one.id}/result" if one.state == "done" else None
+    return schemas.Operation.model_validate({**_members(one, schemas.Operation), "result": path})
 
 
 def webhook(row: WebhookRow) -> schemas.Webhook:

@@ -95,6 +95,15 @@ class Trials:
         """List the trials with an end that belong to this study alone, by number."""
         return [trial for trial in self.told_of(study_id) if trial.origin != FOREIGN]
 
+    def n_told_of(self, study_id: str) -> int:
+        """Count the trials with an end that belong to this study alone."""
+        query = select(func.count()).where(
+            TrialRow.study_id == study_id,
+            TrialRow.state.in_(_TOLD),
+            TrialRow.origin != FOREIGN,
+        )
+        return self._session.scalars(query).one()
+
     def told_of(self, study_id: str) -> list[TrialRow]:
         """List the trials that the optimizer learns from, foreign ones too, by number."""
         query = (

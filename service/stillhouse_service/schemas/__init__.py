@@ -17,6 +17,7 @@ from stillhouse_service.schemas.baselines import Baseline, BaselineIn, Baselines
 from stillhouse_service.schemas.devices import DeviceInfo, Devices
 from stillhouse_service.schemas.imports import Imported, ImportedTrial, ImportIn
 from stillhouse_service.schemas.log import Event, Events, Measurement
+from stillhouse_service.schemas.operations import Operation
 from stillhouse_service.schemas.parts import Scalar, Sha256, storable
 from stillhouse_service.schemas.problems import ProblemDetail
 from stillhouse_service.schemas.server import DatasetInfo, Datasets, Health, ModelInfo, Models
@@ -76,6 +77,7 @@ __all__ = [
     "Models",
     "NewToken",
     "NewWebhook",
+    "Operation",
     "OptimizerIn",
     "PriorityIn",
     "ProblemDetail",
