@@ -39,8 +39,10 @@ def create(store: Store, user: str, wanted: WebhookIn, networks: str) -> Webhook
 def _create(work: UnitOfWork, wanted: WebhookIn) -> WebhookRow:
     if wanted.study is not None and work.studies.find(wanted.study) is None:
         raise SpecRejected([Problem("study", f"no study {wanted.study!r}")])
+    webhook_id = new_id("whk")
+    work.audit(webhook_id, "webhook", after="live", reason=urlsplit(wanted.url).hostname)
     row = WebhookRow(
-        id=new_id("whk"),
+        id=webhook_id,
         url=wanted.url,
         secret=secrets.token_urlsafe(32),
         kinds=list(wanted.kinds),
@@ -51,7 +53,6 @@ def _create(work: UnitOfWork, wanted: WebhookIn) -> WebhookRow:
         ended_at=None,
     )
     work.webhooks.add(row)
-    work.audit(row.id, "webhook", after="live", reason=urlsplit(row.url).hostname)
     return row
 
 

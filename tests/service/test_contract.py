@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,38 +59,35 @@ def _throw_at_everything(server: Any, connect: Any, n_examples: int) -> None:
     names = _filled(server, connect)
     with server.store.begin() as work:
         _, token = tokens.create(work, "schemathesis", ["admin"], None)
-    document = requests.get(f"{server.url}/openapi.json", timeout=30).json()
+    document = server.get("/openapi.json")
     schema = schemathesis.openapi.from_dict(document)
     headers = {"Authorization": f"Bearer {token}", "Stillhouse-Protocol": "1"}
     failures = []
-    with requests.Session() as session:
-        for result in schema.get_all_operations():
-            operation = result.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
 
-            @settings(
-                max_examples=n_examples,
-                deadline=None,
-                database=None,
-                derandomize=True,
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(case=operation.as_strategy(), data=st.data())
-            def throw(case: Any, data: st.DataObject, path: str = operation.path) -> None:
-                for blank in case.path_parameters or {}:
-                    # A stream of a study that goes on has no end.
-                    known = names["done" if path.endswith("/stream") else blank]
-                    if data.draw(st.integers(0, 3)) > 0:
-                        case.path_parameters[blank] = data.draw(st.sampled_from(known))
-                case.headers.pop("Authorization", None)
-                answer = case.call(
-                    base_url=server.url, session=session, headers=headers, timeout=60
-                )
-                case.validate_response(answer, checks=CHECKS)
+        @settings(
+            max_examples=n_examples,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(), data=st.data())
+        def throw(case: Any, data: st.DataObject, path: str = operation.path) -> None:
+            for blank in case.path_parameters or {}:
+                # A stream of a study that goes on has no end.
+                known = names["done" if path.endswith("/stream") else blank]
+                if data.draw(st.integers(0, 3)) > 0:
+                    case.path_parameters[blank] = data.draw(st.sampled_from(known))
+            case.headers.pop("Authorization", None)
+            answer = case.call(base_url=server.url, headers=headers, timeout=60)
+            case.validate_response(answer, checks=CHECKS)
 
-            try:
-                throw()
-            except Exception as failure:  # every operation has its turn
-                failures.append(f"{operation.label}: {failure}"[:3000])
+        try:
+            throw()
+        except Exception as failure:  # every operation has its turn
+            failures.append(f"{operation.label}: {failure}"[:3000])
     assert not failures, "\n\n".join(failures)
 
 

@@ -85,7 +85,7 @@ def test_events_reach_a_receiver_signed_in_order_and_once(serve: Any, receiver: 
         client.studies.cancel(study.id)
         log = server.get(f"/v1/studies/{study.id}/events")["items"]
         wanted = [event for event in log if event["kind"] == "state"]
-        assert len(wanted) == 5  # study: checking, running, cancelled; trial: queued, asked, ...
+        assert len(wanted) == 6  # study: checking, running, cancelled; trial: queued, asked, ...
         _wait(lambda: len(receiver.got) >= len(wanted))
         time.sleep(0.2)
         assert receiver.events() == wanted

@@ -35,7 +35,7 @@ class StudyFilter:
     created_before: datetime | None = None
     order: StudyOrder = "-created"
 
-    def page(self, limit: int, token: str | None) -> Select[tuple[StudyRow]]:
+    def page(self, limit: int, token: str | None) -> Select[StudyRow]:
         """Select the page that begins at `token`.
 
         Raises:
@@ -82,7 +82,7 @@ class TrialFilter:
     is_feasible: bool | None = None
     order: str = _NUMBER
 
-    def page(self, study_id: str, limit: int, token: str | None) -> Select[tuple[TrialRow]]:
+    def page(self, study_id: str, limit: int, token: str | None) -> Select[TrialRow]:
         """Select the page of a study that begins at `token`.
 
         Raises:

@@ -145,6 +145,20 @@ class Stages:
         )
         return list(self._session.scalars(query))
 
+    def leased(self) -> list[AttemptRow]:
+        """List the attempts under way that end by themselves, unless their holder asks for more."""
+        query = select(AttemptRow).where(
+            AttemptRow.state == AttemptState.RUNNING, AttemptRow.expires_at.is_not(None)
+        )
+        return list(self._session.scalars(query))
+
+    def resting(self, now: datetime) -> list[StageRow]:
+        """List the stages that wait for a time to come before they are handed out."""
+        query = select(StageRow).where(
+            StageRow.state == StageState.WAITING, StageRow.available_at > now
+        )
+        return list(self._session.scalars(query))
+
     def expired(self, now: datetime) -> list[AttemptRow]:
         """List the attempts under way whose lease has run out."""
         query = select(AttemptRow).where(

@@ -58,6 +58,11 @@ class Studies:
         """
         return list(self._session.scalars(wanted.page(limit, token)))
 
+    def timed(self) -> list[StudyRow]:
+        """List the studies that go on and may take so long only."""
+        query = select(StudyRow).where(StudyRow.state.in_([StudyState.RUNNING, StudyState.PAUSED]))
+        return [one for one in self._session.scalars(query) if one.spec["budget"].get("wall_s")]
+
     def ids_in(self, states: Sequence[StudyState]) -> list[str]:
         """Name the studies in any of `states`, oldest first."""
         query = select(StudyRow.id).where(StudyRow.state.in_(states))

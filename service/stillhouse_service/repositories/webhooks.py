@@ -61,25 +61,31 @@ class Webhooks:
         return self._session.get_one(DeliveryRow, delivery_id)
 
     def due(self, webhook_id: str, now: datetime, limit: int) -> list[DeliveryRow]:
-        """List the deliveries of a webhook that are to be tried now, oldest first."""
+        """List the deliveries of a webhook that are to be tried now, in order.
+
+        None, while the first of them rests before it is tried again.
+        """
         query = (
             select(DeliveryRow)
-            .where(
-                DeliveryRow.webhook_id == webhook_id,
-                DeliveryRow.state == WAITING,
-                DeliveryRow.next_at <= now,
-            )
+            .where(DeliveryRow.webhook_id == webhook_id, DeliveryRow.state == WAITING)
             .order_by(DeliveryRow.id)
         )
-        return list(self._session.scalars(query.limit(limit)))
+        rows = list(self._session.scalars(query.limit(limit)))
+        return rows if rows and rows[0].next_at <= now else []
+
+    def waiting(self) -> list[DeliveryRow]:
+        """List every delivery that is to be tried, now or later."""
+        return list(self._session.scalars(select(DeliveryRow).where(DeliveryRow.state == WAITING)))
 
     def next_at(self) -> datetime | None:
         """Say when the next delivery is to be tried; none: none waits."""
-        query = (
-            select(func.min(DeliveryRow.next_at))
+        first = (
+            select(func.min(DeliveryRow.id))
             .join(WebhookRow, WebhookRow.id == DeliveryRow.webhook_id)
             .where(DeliveryRow.state == WAITING, WebhookRow.ended_at.is_(None))
+            .group_by(DeliveryRow.webhook_id)
         )
+        query = select(func.min(DeliveryRow.next_at)).where(DeliveryRow.id.in_(first))
         return self._session.scalars(query).one()
 
     def of(self, webhook_id: str, limit: int, before: int | None) -> list[DeliveryRow]:
