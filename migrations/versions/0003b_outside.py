@@ -13,6 +13,11 @@ def upgrade() -> None:
     with op.batch_alter_table("study") as study:
         study.alter_column("baseline_id", existing_type=sa.String(length=32), nullable=True)
     op.add_column("request_key", sa.Column("subjects", sa.JSON(), nullable=True))
+    # Everything that a study's counts are made of: ten thousand long rows are left unread.
+    op.create_index(
+        "ix_trial_counts", "trial", ["study_id", "state", "is_feasible", "origin"], unique=False
+    )
+    op.drop_index("ix_trial_study_state", "trial")
     op.create_table(
         "webhook",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -54,6 +59,8 @@ def downgrade() -> None:
     op.drop_index("ix_delivery_state_next_at", "delivery")
     op.drop_table("delivery")
     op.drop_table("webhook")
+    op.create_index("ix_trial_study_state", "trial", ["study_id", "state"], unique=False)
+    op.drop_index("ix_trial_counts", "trial")
     op.drop_column("request_key", "subjects")
     with op.batch_alter_table("study") as study:
         study.alter_column("baseline_id", existing_type=sa.String(length=32), nullable=False)

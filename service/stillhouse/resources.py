@@ -88,9 +88,26 @@ class Studies:
         """
         return Study.from_json(self._transport.post(_path("studies"), dict(spec)))
 
-    def list(self) -> Sequence[Study]:
-        """Give all of them, newest first."""
-        items = self._transport.pages(_path("studies"), {"page_size": _PAGE_SIZE})
+    def list(
+        self,
+        states: Sequence[str] = (),
+        name: str | None = None,
+        device: str | None = None,
+        order: str = "-created",
+    ) -> Sequence[Study]:
+        """Give all of them, or those that are looked for.
+
+        Args:
+            states: In any of these; empty: in any.
+            name: Part of their name, whatever the case.
+            device: As their specs name it.
+            order: `-created` (newest first), `created`, `name` or `-name`.
+        """
+        asked: dict[str, str | int | Sequence[str]] = {"page_size": _PAGE_SIZE, "order": order}
+        asked |= {"state": states} if states else {}
+        asked |= {} if name is None else {"name": name}
+        asked |= {} if device is None else {"device": device}
+        items = self._transport.pages(_path("studies"), asked)
         return [Study.from_json(item) for item in items]
 
     def get(self, study_id: str) -> Study:
@@ -190,11 +207,26 @@ class Studies:
             lambda: self.get(study_id), f"study {study_id}", timeout_s, poll_s, on_change=on_change
         )
 
-    def trials(self, study_id: str) -> Sequence[Trial]:
-        """Give every trial of it, in `number` order."""
-        items = self._transport.pages(
-            _path("studies", study_id, "trials"), {"page_size": _PAGE_SIZE}
-        )
+    def trials(
+        self,
+        study_id: str,
+        states: Sequence[str] = (),
+        is_feasible: bool | None = None,
+        order: str = "number",
+    ) -> Sequence[Trial]:
+        """Give every trial of it, or those that are looked for.
+
+        Args:
+            study_id: The study.
+            states: In any of these; empty: in any.
+            is_feasible: Whether they keep the limits; None: it does not matter.
+            order: `number`, or a metric, least first (trials without it are left out); `-` in
+                front turns it round.
+        """
+        asked: dict[str, str | int | Sequence[str]] = {"page_size": _PAGE_SIZE, "order": order}
+        asked |= {"state": states} if states else {}
+        asked |= {} if is_feasible is None else {"is_feasible": is_feasible}
+        items = self._transport.pages(_path("studies", study_id, "trials"), asked)
         return [Trial.from_json(item) for item in items]
 
     def importance(self, study_id: str) -> Importance:

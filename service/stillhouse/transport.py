@@ -6,7 +6,7 @@ Depends on: httpx.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ import httpx
 
 from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer
 
-Params = Mapping[str, str | int]
+Params = Mapping[str, str | int | bool | Sequence[str]]
 
 
 class Transport:

@@ -80,7 +80,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
 
     def on_commit(topics: frozenset[Topic]) -> None:
         news_bell.ring()
-        deliverer.wake()
+        deliverer.wake(is_new_webhook="webhooks" in topics)
         if "jobs" in topics:
             jobs_bell.ring()
         if "driver" in topics:

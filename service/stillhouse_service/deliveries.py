@@ -43,6 +43,7 @@ class Deliverer:
         self._settings = settings
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._has_webhooks = True  # until looked
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         # No proxy and no netrc of the server's environment: the address we looked at is called.
         self._http = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False)
@@ -58,9 +59,10 @@ class Deliverer:
         self._thread.join(timeout=_TIMEOUT_S + 5)
         self._http.close()
 
-    def wake(self) -> None:
-        """Look at once: something was written."""
-        self._wake.set()
+    def wake(self, is_new_webhook: bool = False) -> None:
+        """Look at once: something was written. Where nobody is to be told, this costs nothing."""
+        if self._has_webhooks or is_new_webhook:
+            self._wake.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -82,6 +84,7 @@ class Deliverer:
         with self._store.read() as view:
             hooks = view.webhooks.live()
             last = view.webhooks.last_event() if hooks else 0
+        self._has_webhooks = bool(hooks)
         if not hooks:
             return _IDLE_S
         if any(hook.after_event < last for hook in hooks):

@@ -34,7 +34,7 @@ from stillhouse_service.tables import (
 )
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
-Topic = Literal["driver", "jobs"]  # who wants to hear of a commit
+Topic = Literal["driver", "jobs", "webhooks"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 

@@ -124,7 +124,7 @@ class TrialRow(_Lived, Base):
     __tablename__ = "trial"
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
-        Index("ix_trial_study_state", "study_id", "state"),
+        Index("ix_trial_counts", "study_id", "state", "is_feasible", "origin"),
     )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"))

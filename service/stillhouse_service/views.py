@@ -5,7 +5,9 @@ Depends on: the store, schemas, incumbents. Reads, never writes.
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
@@ -73,8 +75,13 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
 
 
 def trial(row: TrialRow) -> schemas.Trial:
-    """Show a trial."""
-    return schemas.Trial.model_validate(_members(row, schemas.Trial))
+    """Show a trial.
+
+    A page has a hundred of them, as this server has stored them: they are not checked once more.
+    """
+    failed = row.failure
+    failure = None if failed is None else schemas.TrialFailure.model_validate(failed)
+    return schemas.Trial.model_construct(**_members(row, schemas.Trial) | {"failure": failure})
 
 
 def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
@@ -172,7 +179,13 @@ def delivery(row: DeliveryRow) -> schemas.Delivery:
 
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:
     """Read the members of `schema` that `row` has under the same name."""
-    return {name: getattr(row, name) for name in schema.model_fields if hasattr(row, name)}
+    return {name: getattr(row, name) for name in _shared(type(row), schema)}
+
+
+@lru_cache
+def _shared(kind: type, schema: type[BaseModel]) -> tuple[str, ...]:
+    known = {one.name for one in fields(kind)} if is_dataclass(kind) else set(dir(kind))
+    return tuple(name for name in schema.model_fields if name in known)
 
 
 def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | None:

@@ -53,6 +53,7 @@ def _create(work: UnitOfWork, wanted: WebhookIn) -> WebhookRow:
         ended_at=None,
     )
     work.webhooks.add(row)
+    work.topics.add("webhooks")
     return row
 
 

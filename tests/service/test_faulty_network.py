@@ -1,5 +1,7 @@
 """A network that doubles every request or loses every tenth answer: nothing is lost or doubled."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -113,6 +115,40 @@ def test_an_outside_study_of_which_every_request_comes_twice_and_answers_are_los
     _check(server, study, 12)
     trials = server.get(f"/v1/studies/{study}/trials")["items"]
     assert {trial["id"]: trial["metrics"]["loss"] for trial in trials} == told
+
+
+@pytest.mark.slow  # minutes: real training, real inference
+@pytest.mark.timeout(900)
+def test_a_real_worker_behind_such_a_network_finishes_its_study(
+    serve: Any, proxy: Callable[..., FaultyProxy], template: str, tmp_path: Path
+) -> None:
+    server = serve(compute="embedded", max_attempts=20, lease_s=10.0)
+    between = proxy(server, loss=0.1)
+    command = [sys.executable, "-m", "stillhouse_benchmark.worker", "--server", between.url]
+    command += ["--device", "CPU", "--name", "edge", "--quiet"]
+    command += ["--cache-dir", str(tmp_path / "cache"), "--lock-dir", str(tmp_path / "lock")]
+    host = subprocess.Popen(command)
+    try:
+        with Client(between.url) as client:
+            recipe = {"epochs": 1, "effective_train_size": 0.1}
+            baseline = client.baselines.create("resnet20_cifar", "digits", recipe)
+            assert client.baselines.wait(baseline.id).state == "complete"
+            spec = {
+                "name": "lossy",
+                "baseline": baseline.id,
+                "device": "CPU",
+                "template": template.replace("ending_epoch: 3", "ending_epoch: 1"),
+                "training": "epochs: 1\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
+                "budget": {"trials": 6},
+                "timing": {"time_limit_s": 0.5, "n_compilations": 1, "max_aa_deviation": 10.0},
+            }
+            study = client.studies.wait(client.studies.create(spec).id)
+        assert study.state == "finished", study.reason
+    finally:
+        host.terminate()
+        host.wait(timeout=30)
+    assert between.n_lost > 0
+    _check(server, study.id, 6)
 
 
 class _Scripted(DeviceLoop):

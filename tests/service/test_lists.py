@@ -1,11 +1,14 @@
 """Lists: filters, orders, and pages that stay right while others write."""
 
 import itertools
+import json
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from stillhouse import Client
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 OUTSIDE = {
@@ -94,6 +97,22 @@ def test_trials_are_found_by_state_and_limit_and_ordered_by_a_metric(server: Any
     assert _ids(server, path, state="asked") == [ids[5]]
     assert _ids(server, path, order="nobody_measured_this") == []
     assert server.http.get(path, params={"order": "a b"}).status_code == 422
+
+
+def test_lists_are_narrowed_from_client_and_command_line(at: Any, server: Any) -> None:
+    one, two = _study(server, name="one"), _study(server, name="two")
+    server.http.post(f"/v1/studies/{two}/pause")
+    _import(server, one, [0.3, 0.1])
+    _import(server, one, [0.2], size=9.0)
+    with Client(server.url) as client:
+        assert [study.id for study in client.studies.list(["paused", "cancelled"])] == [two]
+        assert [study.id for study in client.studies.list(name="ON")] == [one]
+        best = client.studies.trials(one, is_feasible=True, order="loss")
+        assert [trial.number for trial in best] == [1, 0]
+    status, said, _ = at("study", "list", "--state", "paused", "--json")
+    assert status == 0 and [study["id"] for study in json.loads(said)] == [two]
+    status, said, _ = at("trial", "list", one, "--no-feasible", "--order", "-loss", "--json")
+    assert status == 0 and [trial["number"] for trial in json.loads(said)] == [2]
 
 
 _losses = st.lists(st.sampled_from([0.1, 0.2, 0.30000000000000004, 1e-9, 5.0]), min_size=1)

@@ -60,10 +60,19 @@ def create(
 
 
 @app.command("list")
-def list_studies(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
-    """List all studies, newest first."""
+def list_studies(
+    state: Annotated[
+        list[str] | None, typer.Option(help="In this state; again for another.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
+    device: Annotated[str | None, typer.Option(help="On this device.")] = None,
+    order: Annotated[str, typer.Option(help="-created, created, name or -name.")] = "-created",
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """List studies, newest first."""
     with Client(server) as client:
-        studies = client.studies.list()
+        studies = client.studies.list(state or (), name, device, order)
     if as_json:
         print_json([study.json for study in studies])
         return
