@@ -45,8 +45,7 @@ class Deliverer:
         self._stop = threading.Event()
         self._has_webhooks = True  # until looked
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
-        # No proxy and no netrc of the server's environment: the address we looked at is called.
-        self._http = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False)
+        self._http: httpx.Client | None = None  # reading the certificates takes a while
 
     def start(self) -> None:
         """Go on where the last server stopped."""
@@ -57,7 +56,8 @@ class Deliverer:
         self._stop.set()
         self._wake.set()
         self._thread.join(timeout=_TIMEOUT_S + 5)
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
 
     def wake(self, is_new_webhook: bool = False) -> None:
         """Look at once: something was written. Where nobody is to be told, this costs nothing."""
@@ -167,6 +167,9 @@ class Deliverer:
             "User-Agent": "stillhouse",
             HEADER: sign(hook.secret, body, int(time.time())),
         }
+        if self._http is None:
+            # No proxy and no netrc of the server's environment: the address we looked at is called.
+            self._http = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False)
         extensions = {"sni_hostname": name} if parts.scheme == "https" else {}
         try:
             with self._http.stream(

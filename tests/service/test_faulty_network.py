@@ -102,7 +102,7 @@ def test_every_request_of_a_study_comes_twice(
 def test_an_outside_study_of_which_every_request_comes_twice_and_answers_are_lost(
     server: Any, proxy: Callable[..., FaultyProxy]
 ) -> None:
-    between = proxy(server, doubles_posts=True, loss=0.1)
+    between = proxy(server, doubles_posts=True, loss=0.3)
     with Client(between.url) as client:
         study = client.studies.create(OUTSIDE).id
         told = {}
@@ -137,8 +137,8 @@ def test_a_real_worker_behind_such_a_network_finishes_its_study(
                 "name": "lossy",
                 "baseline": baseline.id,
                 "device": "CPU",
-                "template": template.replace("ending_epoch: 3", "ending_epoch: 1"),
-                "training": "epochs: 1\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
+                "template": template.replace("ending_epoch: 3", "ending_epoch: 2"),
+                "training": "epochs: 2\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
                 "budget": {"trials": 6},
                 "timing": {"time_limit_s": 0.5, "n_compilations": 1, "max_aa_deviation": 10.0},
             }
