@@ -150,16 +150,13 @@ class Trials:
 
     def counts_of(self, study_id: str) -> dict[str, int]:
         """Count the trials a study started by state; `feasible` ones; those that were `brought`."""
-        is_brought = TrialRow.origin.in_(BROUGHT)
-        query = (
-            select(TrialRow.state, is_brought, TrialRow.is_feasible, func.count())
-            .where(TrialRow.study_id == study_id)
-            .group_by(TrialRow.state, is_brought, TrialRow.is_feasible)
-        )
+        # As the index has them in order, ten thousand are counted without being sorted or read.
+        known = TrialRow.state, TrialRow.is_feasible, TrialRow.origin
+        query = select(*known, func.count()).where(TrialRow.study_id == study_id).group_by(*known)
         counts = {state.value: 0 for state in TrialState} | {"feasible": 0, "brought": 0}
-        for state, brought, feasible, n in self._session.execute(query):
-            counts["brought" if brought else state.value] += n
-            counts["feasible"] += n if feasible else 0
+        for state, is_feasible, origin, n in self._session.execute(query):
+            counts["brought" if origin in BROUGHT else state.value] += n
+            counts["feasible"] += n if is_feasible else 0
         return counts
 
     def spans_of(self, study_id: str, n: int) -> list[tuple[datetime, datetime]]:
