@@ -120,7 +120,7 @@ def test_any_table_is_refused_or_brought_whole(server: Any) -> None:
     path = f"/v1/studies/{study}/trials/import"
     cells = st.sampled_from(["0.5", "1", "off", "3", "null", "", "nan", "x", "1e999", '"', "\r"])
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         header=st.lists(st.sampled_from(["x", "mode", "depth", "loss", "size", "state", "?"])),
         lines=st.lists(st.lists(cells, max_size=6), max_size=4),

@@ -24,7 +24,7 @@ from stillhouse_benchmark.session import Session as HostSession
 from stillhouse_service.states import AttemptState, StageState
 from stillhouse_service.tables import AttemptRow, EventRow, MeasurementRow, StageRow
 
-on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
+on_postgres = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 OUTSIDE = {
     "name": "outside",
     "runner": "outside",
@@ -71,7 +71,7 @@ def _check(server: Any, study: str, n_trials: int) -> None:
             last[line.subject] = line.after
 
 
-@on_both
+@on_postgres
 def test_every_request_of_a_study_comes_twice(
     serve: Any, connect: Any, proxy: Callable[..., FaultyProxy], template: str
 ) -> None:
@@ -167,7 +167,6 @@ class _Scripted(DeviceLoop):
         return Result.from_json(self._result(), "result")
 
 
-@on_both
 def test_a_worker_behind_a_network_that_loses_every_tenth_answer_finishes_its_study(
     serve: Any, proxy: Callable[..., FaultyProxy], result: Any, tmp_path: Path
 ) -> None:

@@ -100,7 +100,7 @@ def _at_one_door(server: Any, path: str, headers: dict[str, str], n_bodies: int)
 
 
 def test_garbage_is_refused_and_nothing_is_stored(server: Any, connect: Any) -> None:
-    _throw_garbage(server, connect, DOORS, 25)
+    _throw_garbage(server, connect, DOORS, 15)
 
 
 @pytest.mark.slow  # minutes: 70,000 requests

@@ -122,7 +122,7 @@ _losses = st.lists(st.sampled_from([0.1, 0.2, 0.30000000000000004, 1e-9, 5.0]), 
 def test_pages_stay_right_while_others_write(server: Any) -> None:
     numbers = itertools.count()
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
     @given(
         losses=_losses,
         added=st.lists(_losses, max_size=3),

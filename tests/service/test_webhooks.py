@@ -143,35 +143,36 @@ def test_what_waits_is_delivered_by_the_next_server(serve: Any, receiver: Receiv
     assert {event["subject"] for event in receiver.events()} == {study.id}
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://127.0.0.1/x",
-        "http://localhost:8470/",
-        "http://[::1]/",
-        "http://[::ffff:127.0.0.1]/",
-        "http://169.254.169.254/latest/meta-data",
-        "http://10.1.2.3/",
-        "http://192.168.0.1/",
-        "http://[fe80::1]/",
-        "http://[fd00::1]/",
-        "http://0.0.0.0/",
-        "http://2130706433/",  # 127.0.0.1 in another notation
-        "http://0x7f.1/",
-        "ftp://example.org/",
-        "file:///etc/passwd",
-        "http://user:word@93.184.216.34/",
-        "http://no.such.host.invalid/",
-        "http:///x",
-        "http://[::1",
-        "http://93.184.216.34:99999/",
-        "http://93.184.216.34/a b",
-    ],
-)
-def test_addresses_that_are_not_of_the_public_internet_are_refused(server: Any, url: str) -> None:
-    with Client(server.url) as client, pytest.raises(ProblemError) as refused:
-        client.webhooks.create(url)
-    assert [problem.path for problem in refused.value.problems] == ["url"]
+NOT_PUBLIC = [
+    "http://127.0.0.1/x",
+    "http://localhost:8470/",
+    "http://[::1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://169.254.169.254/latest/meta-data",
+    "http://10.1.2.3/",
+    "http://192.168.0.1/",
+    "http://[fe80::1]/",
+    "http://[fd00::1]/",
+    "http://0.0.0.0/",
+    "http://2130706433/",  # 127.0.0.1 in another notation
+    "http://0x7f.1/",
+    "ftp://example.org/",
+    "file:///etc/passwd",
+    "http://user:word@93.184.216.34/",
+    "http://no.such.host.invalid/",
+    "http:///x",
+    "http://[::1",
+    "http://93.184.216.34:99999/",
+    "http://93.184.216.34/a b",
+]
+
+
+def test_addresses_that_are_not_of_the_public_internet_are_refused(server: Any) -> None:
+    with Client(server.url) as client:
+        for url in NOT_PUBLIC:
+            with pytest.raises(ProblemError) as refused:
+                client.webhooks.create(url)
+            assert [problem.path for problem in refused.value.problems] == ["url"], url
     assert server.get("/v1/webhooks")["items"] == []
 
 
