@@ -179,7 +179,8 @@ def delivery(row: DeliveryRow) -> schemas.Delivery:
 
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:
     """Read the members of `schema` that `row` has under the same name."""
-    return {name: getattr(row, name) for name in _shared(type(row), schema)}
+    kind: Any = type(row)
+    return {name: getattr(row, name) for name in _shared(kind, schema)}
 
 
 @lru_cache

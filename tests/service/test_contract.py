@@ -7,6 +7,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -64,6 +65,7 @@ def _throw_at_everything(server: Any, connect: Any, n_examples: int) -> None:
     headers = {"Authorization": f"Bearer {token}", "Stillhouse-Protocol": "1"}
     failures = []
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
         operation = result.ok()
         try:
             _throw_at(server, operation, names, headers, n_examples)
