@@ -13,10 +13,12 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.signature import is_genuine
 
 __all__ = [
     "ArtifactCorrupt",
+    "AskedTrial",
     "Baseline",
     "Client",
     "ConnectionFailed",
@@ -29,4 +31,5 @@ __all__ = [
     "TrialDetail",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "is_genuine",
 ]

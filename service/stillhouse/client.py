@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from stillhouse.errors import ConnectionFailed
-from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById
+from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById, Webhooks
 from stillhouse.transport import Transport
 
 
@@ -28,6 +28,7 @@ class Client:
         studies: Searches for the best schedule.
         trials: Their trials, by id.
         artifacts: Stored bytes, by SHA-256.
+        webhooks: Addresses that it tells of events.
 
     Example:
         with Client("http://127.0.0.1:8321") as client:
@@ -68,6 +69,7 @@ class Client:
         self.studies = Studies(self._transport)
         self.trials = TrialsById(self._transport)
         self.artifacts = Artifacts(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     def health(self) -> dict[str, Any]:
         """Say that the server is alive, and which version it is.

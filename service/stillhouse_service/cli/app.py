@@ -9,6 +9,7 @@ import typer
 
 from stillhouse_service.cli import (
     artifacts,
+    asking,
     bench,
     compute_worker,
     db,
@@ -22,6 +23,7 @@ from stillhouse_service.cli import (
     training,
     trial,
     verify,
+    webhook,
 )
 
 app = typer.Typer(
@@ -36,8 +38,12 @@ app.add_typer(db.app, name="db")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("compute-worker")(compute_worker.compute_worker)
 app.add_typer(token.app, name="token")
+study.app.command()(asking.ask)
+study.app.command("import")(asking.import_trials)
+trial.app.command()(asking.tell)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(webhook.app, name="webhook")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
