@@ -13,6 +13,7 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from stillhouse.experiments import Experiment
 from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Baseline",
     "Client",
     "ConnectionFailed",
+    "Experiment",
     "Importance",
     "Problem",
     "ProblemError",

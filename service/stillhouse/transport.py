@@ -59,6 +59,10 @@ class Transport:
         """Ask for text; errors as in `get`."""
         return self._request("GET", path, params=params).text
 
+    def get_bytes(self, path: str, params: Params | None = None) -> bytes:
+        """Ask for a file; errors as in `get`."""
+        return self._request("GET", path, params=params).content
+
     def post(self, path: str, body: Any = None) -> Any:
         """Send JSON, get JSON; errors as in `get`.
 

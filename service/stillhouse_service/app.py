@@ -26,6 +26,7 @@ from stillhouse_service.routes import (
     analyses,
     baselines,
     devices,
+    experiments,
     problem_pages,
     server,
     streams,
@@ -111,6 +112,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         trials,
         analyses,
         devices,
+        experiments,
         tokens,
     ):
         app.include_router(part.router)

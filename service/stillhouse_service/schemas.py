@@ -280,6 +280,9 @@ class Study(_Out):
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
     )
     priority: int = Field(description="its work goes before that of studies with a lower one")
+    experiment_id: str | None = Field(
+        description="whose listed cases its trials are; null: an optimizer proposes them"
+    )
     incumbent: Incumbent | None
     final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
     created_at: datetime
@@ -313,7 +316,7 @@ class Trial(_Out):
     study_id: str
     state: TrialState
     config: dict[str, Scalar]
-    origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
+    origin: str = Field(description="`initial`, `model`, `random`, `enqueued` or `listed`")
     prediction: dict[str, int | float]
     seed: int
     metrics: dict[str, int | float] | None

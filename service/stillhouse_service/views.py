@@ -60,6 +60,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         counts=counts,
         baseline_measurement=row.baseline_measurement,
         priority=row.priority,
+        experiment_id=row.experiment_id,
         incumbent=incumbent,
         final=row.final,
         created_at=row.created_at,

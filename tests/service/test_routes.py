@@ -14,7 +14,7 @@ on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=T
 def test_a_server_says_that_it_lives(server: Any) -> None:
     answer = server.get("/healthz")
     assert answer["status"] == "ok"
-    assert answer["schema"] == "0002"
+    assert answer["schema"] == "0003d"
     assert answer["compute"] == "none"
 
 

@@ -38,7 +38,7 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 def test_every_schema_but_this_versions_is_stored() -> None:
     numbers = [path.stem.removeprefix("schema_") for path in STORED]
-    assert numbers == [f"{n:04}" for n in range(1, int(head_revision()))]
+    assert numbers == [f"{n:04}" for n in range(1, int(head_revision()[:4]))]
 
 
 def test_a_stored_database_is_upgraded_and_nothing_of_it_is_lost(stored: tuple[Path, str]) -> None:

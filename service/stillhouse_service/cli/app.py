@@ -11,6 +11,8 @@ from stillhouse_service.cli import (
     bench,
     db,
     demonstration,
+    experiment,
+    experiment_stages,
     results,
     sensitivity,
     serving,
@@ -34,11 +36,15 @@ app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(experiment.app, name="experiment")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
 app.command()(verify.verify)
 app.command()(training.train)
+app.command()(experiment_stages.baseline)
+app.command()(experiment_stages.sweep)
+app.command()(experiment_stages.combine)
 app.command()(demonstration.demo)
 app.command(context_settings=bench.PASS_ON)(bench.bench)
