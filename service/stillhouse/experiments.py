@@ -115,6 +115,23 @@ class Experiments:
         answer: Json = self._transport.get(self._path(experiment_id, "analysis"))
         return answer
 
+    def template(self, experiment_id: str, study_id: str | None = None) -> Json:
+        """Give the search template that a sweep's findings call for.
+
+        Args:
+            experiment_id: The sweep.
+            study_id: Of its studies, where it ran on several networks or devices.
+
+        Returns:
+            `template` and `training`, YAML text.
+
+        Raises:
+            ProblemError: It is no sweep, or nothing of it was faster.
+        """
+        params = None if study_id is None else {"study": study_id}
+        answer: Json = self._transport.get(self._path(experiment_id, "template"), params)
+        return answer
+
     def report(self, experiment_id: str) -> str:
         """Give its report: one self-contained HTML page."""
         return self._transport.get_text(self._path(experiment_id, "report"))

@@ -27,6 +27,7 @@ from stillhouse_service.routes import (
     baselines,
     devices,
     experiments,
+    finalizations,
     problem_pages,
     server,
     streams,
@@ -113,6 +114,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         analyses,
         devices,
         experiments,
+        finalizations,
         tokens,
     ):
         app.include_router(part.router)

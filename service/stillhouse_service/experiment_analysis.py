@@ -349,8 +349,8 @@ def _spearman(pairs: Array) -> tuple[float | None, float | None, float | None]:
     n = len(pairs)
     if n < 5 or any(np.ptp(pairs[:, column]) < 1e-9 for column in (0, 1)):
         return None, None, None
-    ranks = np.column_stack([_ranks(pairs[:, 0]), _ranks(pairs[:, 1])])
-    rho = float(np.corrcoef(ranks.T)[0, 1])
+    first, second = (ranks - ranks.mean() for ranks in map(_ranks, pairs.T))
+    rho = float(first @ second) / math.sqrt(float(first @ first) * float(second @ second))
     z, half = math.atanh(min(max(rho, -0.9999), 0.9999)), 1.96 * 1.03 / math.sqrt(n - 3)
     return rho, math.tanh(z - half), math.tanh(z + half)
 

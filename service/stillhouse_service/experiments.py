@@ -44,7 +44,11 @@ def create(store: Store, wanted: ExperimentIn, user: str = USER, once: Once | No
 
 
 def begin(
-    work: UnitOfWork, wanted: ExperimentIn, layout: Layout, stage: str | None = None
+    work: UnitOfWork,
+    wanted: ExperimentIn,
+    layout: Layout,
+    stage: str | None = None,
+    subject_id: str | None = None,
 ) -> ExperimentRow:
     """Add an experiment that is laid out, and a study for each baseline and device.
 
@@ -53,6 +57,7 @@ def begin(
         wanted: As sent.
         layout: What it consists of.
         stage: Instead of the wanted one.
+        subject_id: What it follows from; none: the wanted sweep.
     """
     spec = wanted.model_dump() | {
         "baselines": [row.id for row in layout.baselines],
@@ -62,7 +67,7 @@ def begin(
         id=new_id("exp"),
         stage=stage or wanted.stage,
         name=wanted.name,
-        subject_id=wanted.sweep,
+        subject_id=subject_id or wanted.sweep,
         spec=spec,
         cases=dict(layout.cases),
         notes=list(layout.notes),

@@ -285,6 +285,10 @@ class Study(_Out):
     )
     incumbent: Incumbent | None
     final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
+    finalized: dict[str, Any] | None = Field(
+        description="the incumbent trained anew at full length, then measured on the test split; "
+        "null: nobody has asked for it"
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

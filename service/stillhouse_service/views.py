@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stillhouse_service import incumbents, schemas
+from stillhouse_service.finalized import finalized
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
@@ -63,6 +64,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         experiment_id=row.experiment_id,
         incumbent=incumbent,
         final=row.final,
+        finalized=finalized(work, row),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

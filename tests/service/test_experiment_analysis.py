@@ -179,7 +179,7 @@ def test_nothing_measured_breaks_nothing() -> None:
     found = analyse(rows, [])
     assert found["n_failed"] == 1
     assert found["conclusions"][0] == "Nothing was measured."
-    evaluation = {
+    evaluation: dict[str, Any] = {
         "model": "m",
         "dataset": "d",
         "device": "CPU",

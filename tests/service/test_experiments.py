@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from stillhouse_compression.template import parse_template
+
 TRAINING = {"epochs": 2, "recovery_epochs": 0}
 GRID = [
     {"algorithm": "filters_l1", "layers": ["all"], "levels": [0.25, 0.5]},
@@ -263,3 +265,76 @@ def test_parquet_comes_where_it_can_be_written(server: Any, connect: Any) -> Non
         assert "pip install pyarrow" in answer.json()["problems"][0]["message"]
     else:
         assert answer.content[:4] == b"PAR1"
+
+
+def test_a_sweep_becomes_the_template_of_the_search(server: Any, connect: Any, at: Any) -> None:
+    grid = [
+        {"algorithm": "filters_l1", "layers": ["stage"], "levels": [0.25, 0.5, 0.75]},
+        {"algorithm": "element_level", "layers": ["all"], "levels": [0.5]},
+    ]
+    experiment = start(server, grid=grid)
+    # the baseline; stages 1 to 3 at their three levels; the zeros. Only stage 2 gains.
+    ratios = [1.0, *[1.0] * 3, 0.9, 0.8, 0.7, *[1.0] * 3, 1.0]
+    play(server, connect(server), experiment, ratios)
+    path = f"/v1/experiments/{experiment['id']}/template"
+    found = server.get(path)
+    text = found["template"]
+    template = parse_template(text, found["training"])
+    parameters = {one.name: one for one in template.parameters}
+    sparsity = parameters["pruners.stage2.final_sparsity"]
+    # half a step around the levels that gained, 0.25 to 0.75; the best was 0.75
+    assert (sparsity.low, sparsity.high, sparsity.default) == (0.125, 0.875, 0.75)
+    assert "pruners.stage2_coupled.final_sparsity" in parameters
+    assert not [name for name in parameters if "stage1" in name or "stage3" in name]
+    left_out = text[: text.index("version: 1")].replace("\n#  ", "")
+    assert "* layer1.0.conv1: cut with its stage it made nothing distinguishably faster" in left_out
+    assert "* element_level: none of its 1 trials was distinguishably faster" in left_out
+    status, out, _ = at("template", "--from-sweep", experiment["id"])
+    assert (status, out) == (0, text)
+    # and a study takes it
+    baseline = experiment["studies"][0]["baseline"]
+    spec = server.spec(baseline=baseline, template=text, training=found["training"])
+    assert server.http.post("/v1/studies", json=spec).status_code == 201
+
+
+def test_a_sweep_without_a_gain_has_no_template(server: Any, connect: Any) -> None:
+    experiment = start(server)
+    play(server, connect(server), experiment, [1.0] * 4)
+    answer = server.http.get(f"/v1/experiments/{experiment['id']}/template")
+    assert answer.status_code == 409
+    assert "nothing that a search could turn" in answer.json()["detail"]
+
+
+def test_the_best_of_each_domain_is_combined(server: Any, connect: Any, at: Any) -> None:
+    grid = [
+        {"algorithm": "filters_l1", "layers": ["all"], "levels": [0.25, 0.5]},
+        {"algorithm": "channels_l1", "layers": ["all"], "levels": [0.5]},
+        {"algorithm": "filters_random", "layers": ["all"], "levels": [0.5]},
+    ]
+    host = connect(server)
+    sweep = start(server, grid=grid)
+    play(server, host, sweep, [1.0, 0.9, 0.6, 0.8, 0.5])
+    status, _out, _ = at("combine", sweep["id"])
+    assert status == 0
+    combination = server.get("/v1/experiments")["items"][0]
+    assert (combination["stage"], combination["subject"]) == ("combine", sweep["id"])
+    assert combination["n_trials"] == 2  # the baseline again, and filters with channels
+    assert combination["notes"][0].startswith("filter: filters_l1/all/0.5, ratio 0.600")
+    # the second convolutions of a stage are coupled filters and channels at once
+    assert (
+        "filter+channel: layer1.0.conv2.weight goes to filter, not to channel"
+        in (combination["notes"])
+    )
+    assert combination["notes"][-1].startswith("rule: a new mask replaces an older one")
+    done = play(server, host, combination, [1.0, 0.55])
+    assert done["state"] == "finished"
+    row = server.get(f"/v1/experiments/{combination['id']}/results")["items"][1]
+    assert (row["case"], row["latency_ratio"]) == ("filter+channel", 0.55)
+
+
+def test_a_sweep_of_one_domain_is_not_combined(server: Any) -> None:
+    sweep = start(server)
+    wanted = {"stage": "combine", "name": "c", "sweep": sweep["id"]}
+    answer = server.http.post("/v1/experiments", json=wanted)
+    assert answer.status_code == 422
+    assert "fewer than two domains" in answer.json()["problems"][0]["message"]

@@ -13,6 +13,8 @@ from stillhouse_service.cli import (
     demonstration,
     experiment,
     experiment_stages,
+    finalize,
+    research,
     results,
     sensitivity,
     serving,
@@ -34,6 +36,7 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
+study.app.command()(finalize.finalize)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.add_typer(experiment.app, name="experiment")
@@ -43,6 +46,8 @@ app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
 app.command()(verify.verify)
 app.command()(training.train)
+experiment.app.command()(experiment_stages.verify)
+experiment.app.command("run")(research.run)
 app.command()(experiment_stages.baseline)
 app.command()(experiment_stages.sweep)
 app.command()(experiment_stages.combine)

@@ -1,6 +1,6 @@
-"""`stillhouse baseline`, `sweep` and `combine`: stages of the research plan.
+"""`stillhouse experiment verify`, `baseline`, `sweep`, `combine`: stages of the research plan.
 
-Depends on: typer, rich, pyyaml; the client. `stillhouse verify --server` is the stage before them.
+Depends on: typer, rich, pyyaml; the client.
 """
 
 from __future__ import annotations
@@ -58,6 +58,26 @@ def baseline(
         spec = {
             "stage": "baseline",
             "name": name or "baselines",
+            "baselines": _ids(client, names),
+            "devices": device,
+        }
+        start(client, spec, plan, watch, as_json)
+
+
+def verify(
+    names: Names,
+    device: Device = ["CPU"],  # noqa: B006  # typer copies it
+    name: Name = None,
+    plan: OnlyPlan = False,
+    watch: Watch = False,
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """Follow pruned networks from torch to devices, stored (stage 0); see `stillhouse verify`."""
+    with Client(server) as client:
+        spec = {
+            "stage": "verify",
+            "name": name or "verification",
             "baselines": _ids(client, names),
             "devices": device,
         }

@@ -29,7 +29,7 @@ class Table:
     title: str
     note: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     n_words: int = 1
 
     def to_markdown(self) -> str:
@@ -122,7 +122,7 @@ def _algorithms(algorithms: Sequence[Json]) -> Table:
             )
         )
     columns = ("algorithm", "domain", "measured", "faster", "mean ratio", "median Top-1 lost")
-    note = "Faster: the whole interval lies below 1. Best: the fastest such trial that keeps the limits."
+    note = "Faster: the whole interval lies below 1. Best: the fastest of these within the limits."
     return Table("Algorithms", note, (*columns, "best ratio", "best case"), rows, n_words=2)
 
 

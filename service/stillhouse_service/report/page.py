@@ -72,6 +72,8 @@ def render_html(
         threshold_note=sentences.threshold_note(facts),
         noise_note=sentences.noise_note(facts),
         cards=tables.cards(facts),
+        summary=[tables.comparison_cells(row) for row in facts.summary()],
+        finalized_note=sentences.finalized_note(facts),
         comparison=[tables.comparison_cells(row) for row in facts.comparison()],
         history=plot("history", figures.history(facts)),
         tradeoff=plot("tradeoff", figures.tradeoff(facts)),

@@ -28,6 +28,7 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.sweep_templates import from_sweep
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 _PARQUET = "application/vnd.apache.parquet"
@@ -127,3 +128,13 @@ def show_report(experiment_id: str, view: View) -> HTMLResponse:
     experiment = view.experiments.named(experiment_id)
     shown = experiments.show(view, experiment).model_dump(mode="json")
     return HTMLResponse(render_experiment(shown, evaluate(view, experiment)))
+
+
+@router.get("/{experiment_id}/template", responses=problems(404, 409), dependencies=[needs("read")])
+def show_template(
+    experiment_id: str,
+    view: View,
+    study: Annotated[str | None, Query(description="of its studies; the first")] = None,
+) -> dict[str, str]:
+    """Write the search template that a sweep's findings call for: `template`, `training`."""
+    return from_sweep(view, view.experiments.named(experiment_id), study)
