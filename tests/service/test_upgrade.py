@@ -99,7 +99,7 @@ def test_a_database_of_a_newer_version_is_not_upgraded(tmp_path: Path, run: Any)
 def test_every_migration_can_be_undone_and_done_again(database: str) -> None:
     engine = open_engine(database)
     upgrade(engine)
-    for n in range(int(head_revision()) - 1, 0, -1):
+    for n in range(int(head_revision()[:4]) - 1, 0, -1):
         downgrade(engine, f"{n:04}")
         assert schema_of(engine).found == f"{n:04}"
         assert schema_of(engine).is_older

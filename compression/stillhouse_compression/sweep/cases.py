@@ -176,8 +176,9 @@ def sweep_cases(
             cases |= {case.name: case for case in made if case.name not in cases}
     if problems:
         raise SettingsError(problems)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     for case in cases.values():
-        found = check_schedule(case.schedule, model)
+        found = check_schedule(case.schedule, shapes)
         if found:
             listed = "; ".join(f"{one.path}: {one.message}" for one in found)
             raise CompressionError(f"{case.name} does not suit the network: {listed}")

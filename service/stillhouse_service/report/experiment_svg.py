@@ -23,7 +23,7 @@ def ratio_plot(trials: Sequence[Row]) -> str:
     height = 40 + _ROW * len(rows)
 
     def x(ratio: float) -> float:
-        return _LEFT + (ratio - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
+        return float(_LEFT + (ratio - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT))
 
     parts = [_axis(x(1.0), 8, x(1.0), height - 26)]
     for number, row in enumerate(rows):
