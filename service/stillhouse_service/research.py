@@ -111,6 +111,8 @@ class _Run:
         self, stage: str, spec: Mapping[str, Any], may_be_refused: bool = False
     ) -> Experiment | None:
         wanted = {"stage": stage, "name": self._plan.name, **self._plan.shared, **spec}
+        if stage in ("verify", "baseline"):
+            wanted["constraints"] = []  # nothing is chosen there
         found = self._found(stage)
         if found is None:
             try:

@@ -72,7 +72,7 @@ def test_everything_wrong_with_a_plan_is_named_at_once() -> None:
 
 def test_the_control_changes_nothing() -> None:
     case = unchanged()
-    assert (case.schedule, case.training["epochs"]) == ({"version": 1}, 0)
+    assert (case.schedule["policies"], case.training["epochs"]) == ([], 0)
     assert check_schedule(case.schedule, RESNET) == []
 
 

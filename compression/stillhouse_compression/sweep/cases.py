@@ -71,7 +71,8 @@ class Case:
 def unchanged() -> Case:
     """Make the control that prunes nothing: the baseline measured against itself."""
     training = {"epochs": 0, "recovery_epochs": 0, "recalibrate_batchnorm": False}
-    return Case("baseline", "none", "none", "all", "none", (), None, True, {"version": 1}, training)
+    schedule: Schedule = {"version": 1, "policies": []}
+    return Case("baseline", "none", "none", "all", "none", (), None, True, schedule, training)
 
 
 def own_case(
