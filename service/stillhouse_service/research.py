@@ -48,6 +48,7 @@ def run_research(
     plan: ResearchPlan,
     console: Console,
     on_poll: Callable[[], None] = lambda: None,
+    poll_s: float = 1.0,
 ) -> Research:
     """Run every stage, or go on with them.
 
@@ -56,12 +57,13 @@ def run_research(
         plan: What is to be found out.
         console: Where to tell.
         on_poll: Called at each look at a running stage; what it raises ends the run.
+        poll_s: Seconds between two looks.
 
     Raises:
         ResearchFailed: A stage failed or was cancelled.
         ProblemError: The plan cannot work.
     """
-    return _Run(client, plan, console, on_poll).all()
+    return _Run(client, plan, console, on_poll, poll_s).all()
 
 
 class _Run:
@@ -71,9 +73,10 @@ class _Run:
         plan: ResearchPlan,
         console: Console,
         on_poll: Callable[[], None],
+        poll_s: float,
     ) -> None:
         self._client, self._plan, self._console = client, plan, console
-        self._on_poll = on_poll
+        self._on_poll, self._poll_s = on_poll, poll_s
         self._stages: dict[str, Experiment] = {}
         self._remarks: list[str] = []
 
@@ -152,7 +155,7 @@ class _Run:
     def _watched(self, stage: str, found: Experiment) -> Experiment:
         if found.state == "paused":
             found = self._client.experiments.resume(found.id)
-        ended = watch_experiment(self._client, found.id, self._console, on_poll=self._on_poll)
+        ended = watch_experiment(self._client, found.id, self._console, self._poll_s, self._on_poll)
         if ended.state != "finished":
             reasons = "; ".join(str(one["reason"]) for one in ended.studies if one["reason"])
             raise ResearchFailed(
@@ -192,7 +195,7 @@ class _Run:
         elif found.state == "paused":
             found = self._client.studies.resume(found.id)
         self._say(f"\nstudy {found.id}: {found.spec['budget']['trials']} trials")
-        ended = watch_study(self._client, found.id, self._console, on_poll=self._on_poll)
+        ended = watch_study(self._client, found.id, self._console, self._poll_s, self._on_poll)
         if ended.state != "finished":
             raise ResearchFailed(f"study {ended.id} is {ended.state}: {ended.reason}")
         return ended
