@@ -55,7 +55,7 @@ def combine(
             case, said = _composed({domain: best[domain] for domain in domains})
             cases.append(case)
             notes += said
-    if any("goes to" in note for note in notes):
+    if any("not by" in note for note in notes):
         notes.append(f"rule: {RULE}")
     return cases, notes
 
@@ -95,7 +95,13 @@ def _composed(best: Mapping[str, Found]) -> tuple[dict[str, Any], list[str]]:
         "training": {},
         "members": [case["name"] for case, _ in best.values()],
     }
-    said = [f"{name}: {c.tensor} goes to {c.kept_by}, not to {c.lost_by}" for c in conflicts]
+    between: dict[tuple[str, str], list[str]] = {}
+    for one in conflicts:
+        between.setdefault((one.kept_by, one.lost_by), []).append(one.tensor)
+    said = [
+        f"{name}: pruned by {kept}, not by {lost}: {', '.join(tensors)}"
+        for (kept, lost), tensors in between.items()
+    ]
     return case, said
 
 
