@@ -13,6 +13,7 @@ from typing import Any
 from stillhouse_compression.training import Recipe, TrainingSettings
 from stillhouse_service import experiment_schemas as shapes
 from stillhouse_service import lives, views
+from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.experiment_schemas import ExperimentIn
 from stillhouse_service.ids import new_id
 from stillhouse_service.layouts import Layout, lay_out
@@ -28,7 +29,13 @@ _JOB_S = 6.0  # of a device job, beside the timing itself: transfer, compilation
 _TIMING_S = 10.0  # the device host's own choice
 
 
-def create(store: Store, wanted: ExperimentIn, user: str = USER, once: Once | None = None) -> str:
+def create(
+    store: Store,
+    artifacts: ArtifactStore,
+    wanted: ExperimentIn,
+    user: str = USER,
+    once: Once | None = None,
+) -> str:
     """Lay an experiment out and start its studies.
 
     Returns:
@@ -38,7 +45,7 @@ def create(store: Store, wanted: ExperimentIn, user: str = USER, once: Once | No
         SpecRejected: It cannot work, with every reason.
     """
     with store.read() as view:
-        layout = lay_out(view, wanted)
+        layout = lay_out(view, artifacts, wanted)
     with store.begin(user) as work:
         return (once or Once()).do(work, lambda: begin(work, wanted, layout).id)
 
@@ -183,13 +190,13 @@ def state_of(studies: Sequence[StudyRow]) -> str:
     return "cancelled" if StudyState.CANCELLED in states else "failed"
 
 
-def plan(view: UnitOfWork, wanted: ExperimentIn) -> shapes.Plan:
+def plan(view: UnitOfWork, artifacts: ArtifactStore, wanted: ExperimentIn) -> shapes.Plan:
     """Say what an experiment would do and how long it would take.
 
     Raises:
         SpecRejected: It cannot work, with every reason.
     """
-    layout = lay_out(view, wanted)
+    layout = lay_out(view, artifacts, wanted)
     trials = []
     for baseline in layout.baselines:
         epoch_s = _epoch_s(baseline)

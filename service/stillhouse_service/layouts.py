@@ -18,9 +18,11 @@ from stillhouse_compression.fitting import fit_problems
 from stillhouse_compression.sweep import ALGORITHMS, Case, Entry, sweep_cases
 from stillhouse_compression.sweep.cases import own_case, unchanged
 from stillhouse_compression.training import TrainingSettings
+from stillhouse_compression.weights import load_weights
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_service import combinations
+from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.checks import DEVICE_KINDS
 from stillhouse_service.errors import NotFound, Problem, SpecRejected
 from stillhouse_service.experiment_schemas import ExperimentIn
@@ -60,11 +62,12 @@ class Layout:
         return sum(len(self.cases[row.id]) for row in self.baselines) * len(self.devices)
 
 
-def lay_out(view: UnitOfWork, wanted: ExperimentIn) -> Layout:
+def lay_out(view: UnitOfWork, artifacts: ArtifactStore, wanted: ExperimentIn) -> Layout:
     """Work an experiment out.
 
     Args:
         view: The store.
+        artifacts: Has the baselines' weights, which some algorithms read.
         wanted: As sent.
 
     Raises:
@@ -91,7 +94,7 @@ def lay_out(view: UnitOfWork, wanted: ExperimentIn) -> Layout:
     cases = {}
     for baseline in baselines:
         try:
-            made = _cases(wanted, baseline, training)
+            made = _cases(wanted, baseline, training, artifacts)
         except SettingsError as error:
             raise SpecRejected([Problem(p.path, p.message) for p in error.problems]) from error
         except CompressionError as error:
@@ -168,7 +171,10 @@ def _baselines(
 
 
 def _cases(
-    wanted: ExperimentIn, baseline: BaselineRow, training: Mapping[str, Any]
+    wanted: ExperimentIn,
+    baseline: BaselineRow,
+    training: Mapping[str, Any],
+    artifacts: ArtifactStore,
 ) -> Sequence[Case]:
     info = datasets.dataset_info(baseline.dataset)
     network = models.build(baseline.model, info.n_classes)
@@ -182,7 +188,13 @@ def _cases(
             own = [*_own_cases(wanted, network)]
             if wanted.grid is None and own:
                 return [unchanged(), *own]
-            made = sweep_cases(network, info.shape, _entries(wanted), epochs)
+            entries = _entries(wanted)
+            algorithms = [
+                ALGORITHMS[one.algorithm] for one in entries if one.algorithm in ALGORITHMS
+            ]
+            if any(algorithm.reads_weights for algorithm in algorithms):
+                load_weights(network, artifacts.read(baseline.artifacts["weights"]))
+            made = sweep_cases(network, info.shape, entries, epochs)
             return [unchanged(), *made, *own]
 
 

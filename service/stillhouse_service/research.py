@@ -15,9 +15,11 @@ from rich.console import Console
 from stillhouse import Baseline, Client, Experiment, ProblemError, Study
 from stillhouse_service.baseline_choice import choose_baseline
 from stillhouse_service.errors import ServiceError
+from stillhouse_service.experiment_schemas import ExperimentIn
 from stillhouse_service.experiment_watch import watch_experiment
 from stillhouse_service.report import wording
 from stillhouse_service.research_file import ResearchPlan
+from stillhouse_service.schemas import StudySpec
 from stillhouse_service.training_line import TrainingLine
 from stillhouse_service.watch import watch_study
 
@@ -116,7 +118,7 @@ class _Run:
         wanted = {"stage": stage, "name": self._plan.name, **self._plan.shared, **spec}
         if stage in ("verify", "baseline"):
             wanted["constraints"] = []  # nothing is chosen there
-        found = self._found(stage)
+        found = self._found(wanted)
         if found is None:
             try:
                 planned = self._client.experiments.plan(wanted)
@@ -139,15 +141,18 @@ class _Run:
         self._stages[stage] = ended
         return ended
 
-    def _found(self, stage: str) -> Experiment | None:
-        """Give what an earlier run has started of a stage and not been denied."""
+    def _found(self, wanted: Mapping[str, Any]) -> Experiment | None:
+        """Give what an earlier run has started of just this and not been denied."""
+        spec = ExperimentIn.model_validate(wanted).model_dump()
+        # A combination's are its sweep's: the server writes them in.
+        same = {key: one for key, one in spec.items() if one or key not in ("baselines", "devices")}
         return next(
             (
                 one
                 for one in self._client.experiments.list()
-                if one.stage == stage
-                and one.name == self._plan.name
+                if one.stage == spec["stage"]
                 and one.state not in ("cancelled", "failed")
+                and all(one.spec.get(key) == value for key, value in same.items())
             ),
             None,
         )
@@ -165,32 +170,32 @@ class _Run:
         return ended
 
     def _study(self, baseline: Baseline, sweep: Experiment) -> Study | None:
+        try:
+            written = self._client.experiments.template(sweep.id)
+        except ProblemError as error:
+            self._remarks.append(f"study: left out: {error}")
+            self._say(self._remarks[-1])
+            return None
+        spec = {
+            "name": self._plan.name,
+            "baseline": baseline.id,
+            "device": self._plan.device,
+            "template": written["template"],
+            "training": written["training"],
+            **self._plan.shared,
+            **self._plan.study,
+        }
+        same = StudySpec.model_validate(spec).model_dump()
         found = next(
             (
                 one
                 for one in self._client.studies.list()
-                if one.name == self._plan.name
-                and one.json["experiment_id"] is None
-                and one.state not in ("cancelled", "rejected", "failed")
+                if one.state not in ("cancelled", "rejected", "failed")
+                and StudySpec.model_validate(one.spec).model_dump() == same
             ),
             None,
         )
         if found is None:
-            try:
-                written = self._client.experiments.template(sweep.id)
-            except ProblemError as error:
-                self._remarks.append(f"study: left out: {error}")
-                self._say(self._remarks[-1])
-                return None
-            spec = {
-                "name": self._plan.name,
-                "baseline": baseline.id,
-                "device": self._plan.device,
-                "template": written["template"],
-                "training": written["training"],
-                **self._plan.shared,
-                **self._plan.study,
-            }
             found = self._client.studies.create(spec)
         elif found.state == "paused":
             found = self._client.studies.resume(found.id)

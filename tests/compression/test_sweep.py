@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,18 @@ def test_filters_that_an_addition_couples_count_as_one_layer() -> None:
 
 def test_only_who_can_rank_coupled_layers_together_gets_them() -> None:
     assert names_of("filters_apoz", "layer") == FREE
+
+
+def test_the_lasso_s_threshold_is_the_quantile_of_a_layers_own_filters() -> None:
+    network = build("simplenet_cifar", 10)
+    weight = network.get_parameter("conv1.weight")
+    with torch.no_grad():  # filter k has magnitudes k + 1 throughout
+        for k in range(len(weight)):
+            weight[k] = (k + 1) * (-1) ** k
+    (case,) = sweep_cases(network, SHAPE, [Entry("filters_lasso", ("conv1",), (0.25,))], 2)
+    (threshold, kind) = case.schedule["pruners"]["threshold"]["reg_regims"]["conv1.weight"]
+    assert kind == "Filters"
+    assert threshold == pytest.approx(1 + 0.25 * (len(weight) - 1))
 
 
 def test_channels_go_where_one_layer_alone_reads_them() -> None:

@@ -1,6 +1,6 @@
 """The algorithms that a sweep tries alone, each as a plain schedule for any set of layers.
 
-Depends on: sweep.layer_sets. What each class computes stands in docs/schedules.md.
+Depends on: torch, sweep.layer_sets. What each class computes stands in docs/schedules.md.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from torch import nn
 
 from stillhouse_compression.sweep.layer_sets import Group
 
@@ -32,6 +34,7 @@ class Algorithm:
             a level and the number of epochs under the schedule.
         is_control: It ranks by nothing at all: what it reaches, any ranking must beat.
         takes_coupled: Whether layers that must lose the same filters can be told so.
+        reads_weights: Whether its schedule hangs on the dense network's weights.
     """
 
     name: str
@@ -39,19 +42,23 @@ class Algorithm:
     parameter: str
     levels: tuple[float, ...]
     bounds: tuple[float, float]
-    write: Callable[[Sequence[Group], float, int], Schedule]
+    write: Callable[[Sequence[Group], float, int, nn.Module], Schedule]
     is_control: bool = False
     takes_coupled: bool = True
+    reads_weights: bool = False
 
-    def schedule(self, groups: Sequence[Group], level: float, epochs: int) -> Schedule:
+    def schedule(
+        self, groups: Sequence[Group], level: float, epochs: int, model: nn.Module
+    ) -> Schedule:
         """Write the plain schedule.
 
         Args:
             groups: What is pruned; layers of one group get one verdict.
             level: Within `bounds`.
             epochs: Under the schedule, at least 2: a gradual pruner needs a first and a last.
+            model: The dense network, with its trained weights where `reads_weights`.
         """
-        return {"version": 1, **self.write(groups, level, epochs)}
+        return {"version": 1, **self.write(groups, level, epochs, model)}
 
 
 def _window(epochs: int) -> dict[str, int]:
@@ -77,22 +84,22 @@ def _one_pruner(
     return {"pruners": {"pruner": dict(pruner)}, "policies": [policy]}
 
 
-def _agp(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
+def _agp(groups: Sequence[Group], level: float, epochs: int, _: nn.Module) -> Schedule:
     pruner = {"class": "AutomatedGradualPruner", **_gradual(level), "weights": _names(groups)}
     return _one_pruner(pruner, epochs)
 
 
-def _level(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
+def _level(groups: Sequence[Group], level: float, epochs: int, _: nn.Module) -> Schedule:
     levels = dict.fromkeys(_names(groups), level)
     return _one_pruner({"class": "SparsityLevelParameterPruner", "levels": levels}, epochs)
 
 
-def _sensitivity(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
+def _sensitivity(groups: Sequence[Group], level: float, epochs: int, _: nn.Module) -> Schedule:
     found = dict.fromkeys(_names(groups), level)
     return _one_pruner({"class": "SensitivityPruner", "sensitivities": found}, epochs)
 
 
-def _splicing(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
+def _splicing(groups: Sequence[Group], level: float, epochs: int, _: nn.Module) -> Schedule:
     pruner = {
         "class": "SplicingPruner",
         "sensitivities": dict.fromkeys(_names(groups), level),
@@ -104,10 +111,12 @@ def _splicing(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
     return _one_pruner(pruner, epochs, args)
 
 
-def _ranked(name: str, group_type: str) -> Callable[[Sequence[Group], float, int], Schedule]:
+def _ranked(
+    name: str, group_type: str
+) -> Callable[[Sequence[Group], float, int, nn.Module], Schedule]:
     """Rank structures: single layers by one pruner, each coupled group by one of its own."""
 
-    def write(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
+    def write(groups: Sequence[Group], level: float, epochs: int, _: nn.Module) -> Schedule:
         common: dict[str, Any] = {"class": name, "group_type": group_type, **_gradual(level)}
         if group_type == "Filters":
             common["mask_batchnorm"] = True
@@ -127,9 +136,17 @@ def _ranked(name: str, group_type: str) -> Callable[[Sequence[Group], float, int
     return write
 
 
-def _lasso(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
-    """Shrink filters by group lasso; in the last epoch those below the threshold go."""
+def _lasso(groups: Sequence[Group], level: float, epochs: int, model: nn.Module) -> Schedule:
+    """Shrink filters by group lasso; in the last epoch those below a threshold go.
+
+    A layer's threshold is the level-quantile of its dense filters' mean magnitudes: the lasso
+    pushes more below it, and training lifts some above.
+    """
     names = _names(groups)
+    thresholds = {
+        name: float(model.get_parameter(name).detach().abs().flatten(1).mean(1).quantile(level))
+        for name in names
+    }
     return {
         "regularizers": {
             "lasso": {
@@ -140,7 +157,7 @@ def _lasso(groups: Sequence[Group], level: float, epochs: int) -> Schedule:
         "pruners": {
             "threshold": {
                 "class": "StructureParameterPruner",
-                "reg_regims": {name: [level, "Filters"] for name in names},
+                "reg_regims": {name: [thresholds[name], "Filters"] for name in names},
                 "threshold_criteria": "Mean_Abs",
             }
         },
@@ -204,11 +221,12 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         Algorithm(
             "filters_lasso",
             "filter",
-            "mean magnitude of a filter's weights",
-            (0.02, 0.03),
-            (0.0, 1e3),
+            "share of filters below the threshold before",
+            (0.25, 0.5),
+            _SHARES,
             _lasso,
             takes_coupled=False,  # a threshold has its own verdict on each layer
+            reads_weights=True,
         ),
         Algorithm(
             "channels_l1",

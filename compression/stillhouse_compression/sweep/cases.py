@@ -122,7 +122,7 @@ def sweep_cases(
     """Lay out a sweep.
 
     Args:
-        model: The network; unchanged.
+        model: The network, trained where an algorithm reads its weights; unchanged.
         input_shape: (channels, height, width).
         entries: Its plan.
         epochs: Under each schedule, at least 2.
@@ -173,7 +173,7 @@ def sweep_cases(
             for i, level in bad
         ]
         if epochs >= 2 and not bad:
-            made = _cases(algorithm, sets, levels, epochs)
+            made = _cases(algorithm, sets, levels, epochs, model)
             cases |= {case.name: case for case in made if case.name not in cases}
     if problems:
         raise SettingsError(problems)
@@ -187,7 +187,11 @@ def sweep_cases(
 
 
 def _cases(
-    algorithm: Algorithm, sets: Sequence[LayerSet], levels: Sequence[float], epochs: int
+    algorithm: Algorithm,
+    sets: Sequence[LayerSet],
+    levels: Sequence[float],
+    epochs: int,
+    model: nn.Module,
 ) -> Iterator[Case]:
     for chosen in sets:
         for level in levels:
@@ -200,5 +204,5 @@ def _cases(
                 weights=tuple(weight for group in chosen.groups for weight in group.weights),
                 level=level,
                 is_control=algorithm.is_control,
-                schedule=algorithm.schedule(chosen.groups, level, epochs),
+                schedule=algorithm.schedule(chosen.groups, level, epochs, model),
             )

@@ -19,6 +19,7 @@ from stillhouse_service.repositories.pages import cursor_token, read_cursor
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
     WAITS,
+    Artifacts,
     Key,
     PageSize,
     PageToken,
@@ -37,19 +38,19 @@ _FILES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, _PA
 
 @router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])
 def create_experiment(
-    wanted: shapes.ExperimentIn, request: Request, once: Key
+    wanted: shapes.ExperimentIn, request: Request, artifacts: Artifacts, once: Key
 ) -> shapes.Experiment:
     """Start a stage of the research plan; every problem is named by its path."""
     store = store_of(request)
-    experiment_id = experiments.create(store, wanted, user_of(request), once)
+    experiment_id = experiments.create(store, artifacts, wanted, user_of(request), once)
     with store.read() as view:
         return experiments.show(view, view.experiments.named(experiment_id))
 
 
 @router.post("/plan", responses=problems(422), dependencies=[needs("read")])
-def plan_experiment(wanted: shapes.ExperimentIn, view: View) -> shapes.Plan:
+def plan_experiment(wanted: shapes.ExperimentIn, view: View, artifacts: Artifacts) -> shapes.Plan:
     """Say which trials an experiment would run and how long that would take; start nothing."""
-    return experiments.plan(view, wanted)
+    return experiments.plan(view, artifacts, wanted)
 
 
 @router.get("", responses=problems(422), dependencies=[needs("read")])
