@@ -25,11 +25,11 @@ from stillhouse_service import attempts, experiments, lives, outcomes
 from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.experiment_evaluations import evaluate
 from stillhouse_service.experiment_results import read_results, to_csv
-from stillhouse_service.experiment_schemas import ExperimentIn
 from stillhouse_service.layouts import Layout, complete
 from stillhouse_service.listed import start_case
 from stillhouse_service.report.experiment_page import render_experiment
 from stillhouse_service.schemas import BaselineIn
+from stillhouse_service.schemas.experiments import ExperimentIn
 from stillhouse_service.states import BaselineState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
 from stillhouse_service.tables import ExperimentRow, MeasurementRow

@@ -11,14 +11,14 @@ from statistics import fmean
 from typing import Any
 
 from stillhouse_compression.training import Recipe, TrainingSettings
-from stillhouse_service import experiment_schemas as shapes
 from stillhouse_service import lives, views
 from stillhouse_service.artifacts import ArtifactStore
-from stillhouse_service.experiment_schemas import ExperimentIn
 from stillhouse_service.ids import new_id
 from stillhouse_service.layouts import Layout, lay_out
 from stillhouse_service.once import Once
 from stillhouse_service.schemas import StudySpec
+from stillhouse_service.schemas import experiments as shapes
+from stillhouse_service.schemas.experiments import ExperimentIn
 from stillhouse_service.states import StudyState, is_final
 from stillhouse_service.store import USER, Store, UnitOfWork
 from stillhouse_service.tables import BaselineRow, ExperimentRow, StudyRow

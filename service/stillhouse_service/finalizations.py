@@ -12,10 +12,10 @@ from typing import Any
 from stillhouse_compression.training import Recipe, TrainingSettings
 from stillhouse_service import experiments, listed
 from stillhouse_service.errors import Conflict
-from stillhouse_service.experiment_schemas import ExperimentIn, FinalizeIn
 from stillhouse_service.ids import trial_seed
 from stillhouse_service.layouts import Layout, complete
 from stillhouse_service.once import Once
+from stillhouse_service.schemas.experiments import ExperimentIn, FinalizeIn
 from stillhouse_service.states import is_final
 from stillhouse_service.store import USER, Store
 from stillhouse_service.tables import BaselineRow

@@ -25,8 +25,8 @@ from stillhouse_service import combinations
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.checks import DEVICE_KINDS
 from stillhouse_service.errors import NotFound, Problem, SpecRejected
-from stillhouse_service.experiment_schemas import ExperimentIn
 from stillhouse_service.objectives import METRICS
+from stillhouse_service.schemas.experiments import ExperimentIn
 from stillhouse_service.states import BaselineState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import BaselineRow

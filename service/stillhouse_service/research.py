@@ -15,11 +15,11 @@ from rich.console import Console
 from stillhouse import Baseline, Client, Experiment, ProblemError, Study
 from stillhouse_service.baseline_choice import choose_baseline
 from stillhouse_service.errors import ServiceError
-from stillhouse_service.experiment_schemas import ExperimentIn
 from stillhouse_service.experiment_watch import watch_experiment
 from stillhouse_service.report import wording
 from stillhouse_service.research_file import ResearchPlan
 from stillhouse_service.schemas import StudySpec
+from stillhouse_service.schemas.experiments import ExperimentIn
 from stillhouse_service.training_line import TrainingLine
 from stillhouse_service.watch import watch_study
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
-from stillhouse_service import experiment_schemas as shapes
 from stillhouse_service import experiments
 from stillhouse_service.experiment_evaluations import evaluate
 from stillhouse_service.experiment_results import read_results, to_csv, to_parquet
@@ -29,6 +28,7 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.schemas import experiments as shapes
 from stillhouse_service.sweep_templates import from_sweep
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from stillhouse_service import experiment_schemas as shapes
 from stillhouse_service import experiments, finalizations
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import Key, problems, store_of, user_of
+from stillhouse_service.schemas import experiments as shapes
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 

@@ -1,6 +1,6 @@
 """Experiments as the HTTP contract has them: what comes in and what goes out.
 
-Depends on: pydantic, schemas.
+Depends on: pydantic.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stillhouse_service.schemas import _MAX_TEXT, TimingIn, _In, _Out
+from stillhouse_service.schemas.parts import MAX_TEXT, In, Out
+from stillhouse_service.schemas.specs import TimingIn
 
 Stage = Literal["verify", "baseline", "sweep", "combine", "finalize"]
 
 
-class EntryIn(_In):
+class EntryIn(In):
     """One line of a sweep's plan: an algorithm, on which layers, how strongly."""
 
     algorithm: str = Field(examples=["filters_l1"])
@@ -29,17 +30,17 @@ class EntryIn(_In):
     )
 
 
-class CaseIn(_In):
+class CaseIn(In):
     """A trial of the user's own in a sweep."""
 
     name: str = Field(min_length=1, max_length=200)
-    schedule: str = Field(max_length=_MAX_TEXT, description="plain schedule, YAML text")
+    schedule: str = Field(max_length=MAX_TEXT, description="plain schedule, YAML text")
     training: dict[str, Any] = Field(default_factory=dict)
     domain: str = Field(default="mixed", max_length=50)
     level: float | None = None
 
 
-class ExperimentIn(_In):
+class ExperimentIn(In):
     """One stage of the research plan, on every baseline and device that it names."""
 
     stage: Literal["verify", "baseline", "sweep", "combine"]
@@ -66,7 +67,7 @@ class ExperimentIn(_In):
     timing: TimingIn = TimingIn()
 
 
-class FinalizeIn(_In):
+class FinalizeIn(In):
     """How a study's winner is trained at full length; what is left out is the server's choice."""
 
     training: dict[str, Any] = Field(default_factory=dict)
@@ -75,7 +76,7 @@ class FinalizeIn(_In):
     )
 
 
-class ExperimentStudy(_Out):
+class ExperimentStudy(Out):
     """What an experiment runs on one baseline and one device."""
 
     id: str
@@ -88,7 +89,7 @@ class ExperimentStudy(_Out):
     counts: dict[str, int]
 
 
-class Experiment(_Out):
+class Experiment(Out):
     """An experiment and where it stands."""
 
     id: str
@@ -107,14 +108,14 @@ class Experiment(_Out):
     eta_s: float | None = Field(description="rough time left")
 
 
-class Experiments(_Out):
+class Experiments(Out):
     """A page of experiments, newest first."""
 
     items: list[Experiment]
     next_page_token: str | None = None
 
 
-class PlannedTrial(_Out):
+class PlannedTrial(Out):
     """A trial as it would be."""
 
     baseline: str
@@ -127,7 +128,7 @@ class PlannedTrial(_Out):
     estimate_s: float
 
 
-class Plan(_Out):
+class Plan(Out):
     """What an experiment would do."""
 
     n_trials: int
