@@ -15,6 +15,7 @@ from torch import nn
 from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import CompressionError, SettingsError
 from stillhouse_compression.fitting import fit_problems
+from stillhouse_compression.schedule.reading import check_schedule
 from stillhouse_compression.sweep import ALGORITHMS, Case, Entry, sweep_cases
 from stillhouse_compression.sweep.cases import own_case, unchanged
 from stillhouse_compression.training import TrainingSettings
@@ -23,6 +24,7 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_service import combinations
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.checks import DEVICE_KINDS
 from stillhouse_service.errors import NotFound, Problem, SpecRejected
 from stillhouse_service.objectives import METRICS
@@ -243,9 +245,15 @@ def _combination(view: UnitOfWork, wanted: ExperimentIn, problems: list[Problem]
     cases, notes = {}, []
     for baseline in baselines:
         found, said = combinations.combine(view, sweep, baseline.id)
+        shapes = parameter_shapes(baseline.model, baseline.dataset)
+        for case in found:
+            wrong = check_schedule(case["schedule"], shapes)
+            problems += [Problem(f"{case['name']}: {one.path}", one.message) for one in wrong]
         cases[baseline.id] = [
             complete(unchanged().to_json(), training),
             *(complete(case, training) for case in found),
         ]
         notes += said
+    if problems:
+        raise SpecRejected(problems)
     return Layout(baselines, sweep.spec["devices"], cases, notes)
