@@ -47,7 +47,7 @@ def create_experiment(
         return experiments.show(view, view.experiments.named(experiment_id))
 
 
-@router.post("/plan", responses=problems(422), dependencies=[needs("read")])
+@router.post("/plan", responses=problems(422), dependencies=[needs("write")])
 def plan_experiment(wanted: shapes.ExperimentIn, view: View, artifacts: Artifacts) -> shapes.Plan:
     """Say which trials an experiment would run and how long that would take; start nothing."""
     return experiments.plan(view, artifacts, wanted)
