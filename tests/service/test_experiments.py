@@ -337,3 +337,29 @@ def test_a_sweep_of_one_domain_is_not_combined(server: Any) -> None:
     answer = server.http.post("/v1/experiments", json=wanted)
     assert answer.status_code == 422
     assert "fewer than two domains" in answer.json()["problems"][0]["message"]
+
+
+def test_a_network_that_is_lost_on_the_way_fails_the_verification(
+    server: Any, connect: Any, at: Any
+) -> None:
+    host = connect(server)
+    experiment = start(server, stage="verify", grid=None, training=None)
+    assert experiment["n_trials"] == 4
+    (study,) = experiment["studies"]
+    while server.get(f"/v1/experiments/{experiment['id']}")["state"] == "running":
+        server.compute_all()
+        answer = host.ask(wait_s=0.2)
+        if answer.status_code != 200:
+            continue
+        lease = answer.json()
+        trials = server.get(f"/v1/studies/{study['id']}/trials")["items"]
+        is_cut = trials and trials[-1]["config"]["case"].startswith("channels")
+        if is_cut:
+            host.fail(lease, "mismatch", reason="outputs differ")
+        else:
+            host.measure(lease)
+    (one,) = server.get(f"/v1/experiments/{experiment['id']}/analysis")["analyses"]
+    arrived, lost = one["analysis"]["conclusions"]
+    assert arrived.endswith("baseline, element_agp/all/0.8, filters_l1/all/0.5.")
+    assert lost == "channels_l1/all/0.5 did not arrive: outputs differ."
+    assert at("experiment", "watch", experiment["id"])[0] == 1

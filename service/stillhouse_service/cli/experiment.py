@@ -138,8 +138,12 @@ def follow(client: Client, experiment_id: str, as_json: bool) -> Experiment:
 
 
 def leave(experiment: Experiment) -> None:
-    """End the command with 1 when the experiment did not come to its end."""
-    if experiment.state != "finished":
+    """End the command with 1 when the experiment did not come to its end.
+
+    A verification that lost a network on the way has not, either.
+    """
+    n_lost = sum(experiment.counts.get(state, 0) for state in ("failed", "unsupported"))
+    if experiment.state != "finished" or (experiment.stage == "verify" and n_lost):
         raise typer.Exit(1)
 
 
