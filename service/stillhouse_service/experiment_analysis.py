@@ -62,6 +62,8 @@ def analyse(trials: Sequence[Row], layers: Sequence[Row]) -> dict[str, Any]:
 def conclusions(found: Mapping[str, Any]) -> list[str]:
     """Say what the figures mean, negative findings included, each only as far as they carry."""
     said = [_said_of_noise(found["noise"])]
+    if all(one["algorithm"] == "none" for one in found["algorithms"]):
+        return said  # nothing was pruned: there is nothing to compare
     said += [_said_of_masked(found["kinds"]["masked"]), _said_of_removed(found["kinds"]["removed"])]
     gained = [one for one in found["algorithms"] if one["n_faster"] and not one["is_control"]]
     idle = [
@@ -163,7 +165,7 @@ def _algorithms(trials: Sequence[Row]) -> list[dict[str, Any]]:
 def _group(rows: Sequence[Row]) -> dict[str, Any]:
     """Summarise trials: geometric mean of their ratios with its interval, and the best."""
     ratios = _column(rows, "latency_ratio")
-    mean, low, high = _mean_ratio(ratios)
+    mean, low, high = _mean_ratio(ratios, _spreads(rows))
     return {
         "n_measured": len(ratios),
         "n_faster": sum(is_faster(row) for row in rows),
@@ -175,15 +177,36 @@ def _group(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _mean_ratio(ratios: Array) -> tuple[float | None, float | None, float | None]:
-    """Geometric mean with a bootstrapped 95 % interval, of three or more."""
+def _spreads(rows: Sequence[Row]) -> Array:
+    """Standard deviation of each trial's own log ratio, from its 95 % interval."""
+    ends = [
+        (row["latency_ratio_low"], row["latency_ratio_high"])
+        for row in rows
+        if row["latency_ratio"] is not None
+    ]
+    return np.array([math.log(high / low) / (2 * 1.96) for low, high in ends])
+
+
+def _mean_ratio(
+    ratios: Array, spreads: Array | None = None
+) -> tuple[float | None, float | None, float | None]:
+    """Geometric mean with a bootstrapped 95 % interval, of three or more.
+
+    Few noisy trials that agree by chance must not look sure: each draw of a trial is shaken by
+    what is unsure about it. What noise there is counts twice then, so the interval is no
+    narrower than it should be.
+    """
     if not len(ratios):
         return None, None, None
     logs = np.log(ratios)
     mean = float(np.exp(logs.mean()))
     if len(logs) < 3:
         return mean, None, None
-    draws = np.random.default_rng(0).choice(logs, (_N_RESAMPLED, len(logs)))
+    random = np.random.default_rng(0)
+    drawn = random.integers(len(logs), size=(_N_RESAMPLED, len(logs)))
+    draws = logs[drawn]
+    if spreads is not None:
+        draws = draws + spreads[drawn] * random.standard_normal(drawn.shape)
     low, high = np.quantile(np.exp(draws.mean(axis=1)), (0.025, 0.975))
     return mean, float(low), float(high)
 

@@ -6,7 +6,7 @@ Depends on: the client, report. The page is Markdown; every figure of it comes f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ _TITLES = {
 _SHOWN = {
     "verify": ("Trials",),
     "baseline": ("The baseline on the device", "Trials"),
+    "combine": ("Trials", "Combined and alone"),
 }
 
 
@@ -119,18 +120,20 @@ def _page(
     )
     for stage, title in _TITLES.items():
         if stage in evaluations:
-            yield from _stage(title, stage, evaluations[stage], plots)
-            for note in found.stages[stage].notes:
-                yield f"* {note}"
+            yield from _stage(title, stage, evaluations[stage], found.stages[stage].notes, plots)
     yield from _search(client, found)
     if found.remarks:
         yield from ("", "## Left out", "")
         yield from (f"* {remark}" for remark in found.remarks)
 
 
-def _stage(title: str, stage: str, evaluation: Json, plots: Mapping[str, str]) -> Iterator[str]:
+def _stage(
+    title: str, stage: str, evaluation: Json, notes: Sequence[str], plots: Mapping[str, str]
+) -> Iterator[str]:
     yield from ("", f"## {title}", "")
     yield from (f"* {sentence}" for sentence in evaluation["analysis"]["conclusions"])
+    if notes:
+        yield from ("", "How it was laid out:", "", *(f"* {note}" for note in notes))
     for name, file in plots.items():
         if name.startswith(f"{stage}-"):
             yield from ("", f"![{name.replace('-', ', ')}]({file})")

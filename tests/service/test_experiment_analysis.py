@@ -99,6 +99,12 @@ def test_a_device_that_is_faster_with_zeros_is_not_denied() -> None:
     assert "Masked zeros do speed up this device" in text
 
 
+def test_few_noisy_trials_that_agree_by_chance_are_not_taken_for_sure() -> None:
+    ends = {"latency_ratio_low": 0.75, "latency_ratio_high": 1.35, "is_distinguishable": False}
+    text = said([masked(i, 1.0 + 0.001 * i, 0.5) | ends for i in range(3)])
+    assert "stays open" in text
+
+
 def test_noise_that_hides_the_answer_is_admitted() -> None:
     text = said([masked(i, ratio, 0.5) for i, ratio in enumerate([0.8, 1.2, 0.9, 1.1])])
     assert "stays open" in text

@@ -329,6 +329,13 @@ def test_the_best_of_each_domain_is_combined(server: Any, connect: Any, at: Any)
     assert done["state"] == "finished"
     row = server.get(f"/v1/experiments/{combination['id']}/results")["items"][1]
     assert (row["case"], row["latency_ratio"]) == ("filter+channel", 0.55)
+    (one,) = server.get(f"/v1/experiments/{combination['id']}/analysis")["analyses"]
+    assert (
+        "filter+channel (ratio 0.550) is faster than its fastest member alone, "
+        in (one["analysis"]["conclusions"][-1])
+    )
+    page = server.http.get(f"/v1/experiments/{combination['id']}/report").text
+    assert "Combined and alone" in page
 
 
 def test_a_sweep_of_one_domain_is_not_combined(server: Any) -> None:

@@ -45,6 +45,7 @@ def tables(evaluation: Json) -> list[Table]:
     found = [
         _baseline(evaluation),
         _trials(evaluation["trials"]),
+        _combined(evaluation.get("combined", ())),
         _algorithms(analysis["algorithms"]),
         _kinds(analysis["kinds"]),
         _layers(analysis["layers"]),
@@ -102,6 +103,34 @@ def _trials(trials: Sequence[Json]) -> Table:
     columns = ("case", "device", "limits", "ratio", "distinct", "Top-1", "Top-1 lost")
     return Table(
         "Trials", note, (*columns, "MACs left", "parameters left", "zeros"), rows, n_words=3
+    )
+
+
+def _combined(combined: Sequence[Json]) -> Table:
+    rows = [
+        (
+            one["case"],
+            one["member"],
+            one["verdict"],
+            _ratio(one["latency_ratio"], one["latency_ratio_low"], one["latency_ratio_high"]),
+            _ratio(
+                one["member_latency_ratio"],
+                one["member_latency_ratio_low"],
+                one["member_latency_ratio_high"],
+            ),
+            wording.value("top1_drop", one["top1_drop"]),
+            wording.value("top1_drop", one["member_top1_drop"]),
+        )
+        for one in combined
+    ]
+    columns = ("combination", "fastest member", "against it", "ratio", "member's ratio")
+    note = "Faster, slower: the two intervals do not overlap. The member as the sweep measured it."
+    return Table(
+        "Combined and alone",
+        note,
+        (*columns, "Top-1 lost", "member's Top-1 lost"),
+        rows,
+        n_words=3,
     )
 
 
