@@ -41,7 +41,8 @@ class Trial(Out):
     state: TrialState
     config: dict[str, Scalar]
     origin: str = Field(
-        description="`initial`, `model`, `random` or `enqueued`; `imported` from a file, "
+        description="`initial`, `model`, `random`, `enqueued` or `listed` by an experiment; "
+        "`imported` from a file, "
         "`foreign`: of an earlier study, for the optimizer to learn from, no incumbent ever"
     )
     prediction: dict[str, int | float | None]
