@@ -18,6 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.clock import ClockWatch
 from stillhouse_service.compute import Compute, End, needs_of
 from stillhouse_service.errors import ComputeUnavailable, LeaseLost
 from stillhouse_service.failures import Failure
@@ -56,6 +57,7 @@ class Driver:
         self._artifacts = artifacts
         self._has_taken_over = False
         self._steps = steps.Steps(store, settings)
+        self._clock = ClockWatch(store)
         self._compute = Compute(settings, artifacts, self._on_end, self._on_progress)
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
 
@@ -188,6 +190,7 @@ class Driver:
                 outcomes.compressed(work, stage, end.answer)
 
     def _expire_leases(self) -> None:
+        self._clock.look()  # first: a clock that was set must not end every lease
         with self._store.read() as view:
             if not view.stages.expired(view.now):
                 return

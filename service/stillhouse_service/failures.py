@@ -17,7 +17,8 @@ class Failure:
 
     Attributes:
         stage: What was being done: `compress`, `compile`, `timing`, ...
-        failure_class: Of `DEVICE_POLICIES` or `COMPUTE_POLICIES`; `class` in JSON.
+        failure_class: Of `DEVICE_POLICIES`, `COMPUTE_POLICIES` or `OUTSIDE_POLICIES`; `class` in
+            JSON.
         reason: One or two sentences for the user.
         layers: Torch names of the layers to blame, if known.
         log: The last lines of what the stage said, if it said any.
@@ -104,7 +105,19 @@ DEVICE_POLICIES: Mapping[str, Policy] = {
     "worker-lost": Policy(True, advice="look at the device's host: is it on, is its worker up?"),
 }
 
-_LANES = {"compute": COMPUTE_POLICIES, "device": DEVICE_POLICIES}
+# What somebody tells of a trial that was run elsewhere.
+OUTSIDE_POLICIES: Mapping[str, Policy] = {
+    "failed": Policy(False, advice="look at what runs the trials"),
+    "unsupported": Policy(
+        False, TrialState.UNSUPPORTED, advice="take what cannot run out of the space"
+    ),
+    "diverged": Policy(False, advice="lower the learning rate's range"),
+    "out-of-memory": Policy(False, TrialState.UNSUPPORTED, advice="take a larger machine"),
+    "internal": Policy(False, advice="look at what runs the trials"),
+    "worker-lost": Policy(True, advice="ask for longer leases, or extend them while a trial runs"),
+}
+
+_LANES = {"compute": COMPUTE_POLICIES, "device": DEVICE_POLICIES, "outside": OUTSIDE_POLICIES}
 
 
 def policy_of(lane: str, failure_class: str) -> Policy:

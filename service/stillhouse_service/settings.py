@@ -6,6 +6,7 @@ settings are an argument.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 from collections.abc import Mapping
@@ -46,6 +47,13 @@ class Settings:
         n_trials_watched: How many of a study's last trials are looked at for failures.
         n_failures_to_pause: So many of them, failed for one cause, pause the study.
         max_body_bytes: Largest body of a request.
+        rate_per_s: Requests a second that are let in for each token (or, from elsewhere without
+            one, each address), twice as many at once; 0 for no limit.
+        n_trials_large: A study with more told trials than that is analysed behind a 202.
+        webhook_networks: Networks besides the public internet that webhooks may call, as
+            `10.0.0.0/8,127.0.0.0/8`; empty for none.
+        webhook_retry_s: Pause before a delivery is tried again; doubled each time.
+        webhook_tries: How often a delivery is tried before it is given up.
         lock_dir: Folder of the host lock (docs/architecture.md); empty for the default one.
     """
 
@@ -72,6 +80,11 @@ class Settings:
     n_trials_watched: int = 10
     n_failures_to_pause: int = 5
     max_body_bytes: int = 16_000_000
+    rate_per_s: float = 100.0
+    n_trials_large: int = 1000
+    webhook_networks: str = ""
+    webhook_retry_s: float = 5.0
+    webhook_tries: int = 10
     lock_dir: str = ""
 
     def __post_init__(self) -> None:
@@ -90,6 +103,15 @@ class Settings:
                 ("retry_delay_s", self.retry_delay_s >= 0, "0 or more"),
                 ("device_ttl_s", self.device_ttl_s > 0, "above 0"),
                 ("max_body_bytes", self.max_body_bytes >= 1000, "at least 1000"),
+                ("rate_per_s", 0 <= self.rate_per_s < math.inf, "0 or more"),
+                ("n_trials_large", self.n_trials_large >= 1, "at least 1"),
+                (
+                    "webhook_networks",
+                    _are_networks(self.webhook_networks),
+                    "networks, separated by commas, like 10.0.0.0/8",
+                ),
+                ("webhook_retry_s", self.webhook_retry_s > 0, "above 0"),
+                ("webhook_tries", 1 <= self.webhook_tries <= 20, "from 1 to 20"),
                 ("n_trials_watched", self.n_trials_watched >= 1, "at least 1"),
                 (
                     "n_failures_to_pause",
@@ -176,3 +198,12 @@ def read_resources(text: str) -> dict[str, float] | None:
         if not name or not equals or not 0 < found[name] < math.inf:
             return None
     return found
+
+
+def _are_networks(text: str) -> bool:
+    try:
+        for one in filter(None, text.split(",")):
+            ipaddress.ip_network(one.strip())
+    except ValueError:
+        return False
+    return True

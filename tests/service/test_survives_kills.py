@@ -139,7 +139,7 @@ def _check(engine: Any, artifacts: ArtifactStore, study_id: str, n_trials: int) 
             assert last[stage.id] == stage.state
     with Store(engine).read() as view:
         study = view.studies.named(study_id)
-        baseline = view.baselines.named(study.baseline_id)
+        baseline = view.baselines.of(study)
         features = built_network(
             study.spec["template"], study.spec["training"], baseline.model, baseline.dataset
         )

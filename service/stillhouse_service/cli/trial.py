@@ -31,12 +31,21 @@ app = typer.Typer(no_args_is_help=True, help="Single evaluations of a study.")
 @app.command("list")
 def list_trials(
     study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
+    state: Annotated[
+        list[str] | None, typer.Option(help="In this state; again for another.")
+    ] = None,
+    feasible: Annotated[
+        bool | None, typer.Option(help="Those that keep the limits, or break one.")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="number, or a metric, least first; - in front turns it round.")
+    ] = "number",
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
     """List a study's trials, by number."""
     with Client(server) as client:
-        trials = client.studies.trials(study_id)
+        trials = client.studies.trials(study_id, state or (), feasible, order)
     if as_json:
         print_json([trial.json for trial in trials])
         return
