@@ -23,8 +23,8 @@ class Transport:
     """One server, spoken to over HTTP.
 
     Every request is tried again when the connection fails: an order carries an `Idempotency-Key`,
-    by which the server does it once however often it arrives. Who asks too often (429) waits as long
-    as the server says.
+    by which the server does it once however often it arrives. Where it is asked too often (429), it
+    is left alone for as long as it says.
     """
 
     def __init__(
