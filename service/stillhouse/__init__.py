@@ -13,6 +13,7 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from stillhouse.experiments import Experiment
 from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
 from stillhouse.signature import is_genuine
 
@@ -22,6 +23,7 @@ __all__ = [
     "Baseline",
     "Client",
     "ConnectionFailed",
+    "Experiment",
     "Importance",
     "Problem",
     "ProblemError",

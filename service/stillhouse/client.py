@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from stillhouse.errors import ConnectionFailed
+from stillhouse.experiments import Experiments
 from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById, Webhooks
 from stillhouse.transport import Transport
 
@@ -26,6 +27,7 @@ class Client:
         devices: Devices that hosts have offered it.
         baselines: Networks to compress.
         studies: Searches for the best schedule.
+        experiments: Stages of the research plan: cases instead of a search.
         trials: Their trials, by id.
         artifacts: Stored bytes, by SHA-256.
         webhooks: Addresses that it tells of events.
@@ -67,6 +69,7 @@ class Client:
         self.devices = Catalogue(self._transport, "devices")
         self.baselines = Baselines(self._transport)
         self.studies = Studies(self._transport)
+        self.experiments = Experiments(self._transport)
         self.trials = TrialsById(self._transport)
         self.artifacts = Artifacts(self._transport)
         self.webhooks = Webhooks(self._transport)

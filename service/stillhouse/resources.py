@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from stillhouse.errors import ArtifactCorrupt
+from stillhouse.experiments import Experiment
 from stillhouse.shapes import AskedTrial, Baseline, Importance, Json, Study, Trial, TrialDetail
 from stillhouse.transport import Transport
 from stillhouse.waiting import wait_until_over
@@ -174,6 +175,24 @@ class Studies:
         body = {"csv": csv} if trials is None else {"trials": [dict(one) for one in trials]}
         answer = self._transport.post(_path("studies", study_id, "trials", "import"), body)
         return int(answer["n"])
+
+    def finalize(
+        self, study_id: str, training: Json | None = None, seed: int | None = None
+    ) -> Experiment:
+        """Train its winner at full length and measure it on the test split.
+
+        Args:
+            study_id: A study that has ended, with a winner.
+            training: Settings instead of the server's choice: as long as the baseline's recipe.
+            seed: None: one that no trial of the study had.
+
+        Raises:
+            ProblemError: It has not ended, has no winner, or the training does not fit.
+        """
+        body = {"training": dict(training or {}), "seed": seed}
+        return Experiment.from_json(
+            self._transport.post(_path("studies", study_id, "finalize"), body)
+        )
 
     def set_priority(self, study_id: str, priority: int) -> Study:
         """Let its work go before that of studies with a lower priority; all begin with 0."""

@@ -80,6 +80,10 @@ class Transport:
         """Ask for JSON that may take long to make; errors as in `get_made`."""
         return _json(self.get_made(path))
 
+    def get_bytes(self, path: str, params: Params | None = None) -> bytes:
+        """Ask for a file; errors as in `get`."""
+        return self._request("GET", path, params=params).content
+
     def post(self, path: str, body: Any = None) -> Any:
         """Send JSON, get JSON; errors as in `get`.
 

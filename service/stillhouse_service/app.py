@@ -32,6 +32,8 @@ from stillhouse_service.routes import (
     asking,
     baselines,
     devices,
+    experiments,
+    finalizations,
     lists,
     problem_pages,
     server,
@@ -71,7 +73,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     wait_for(engine)
     revision = prepare(engine)
     store = Store(engine, clock)
-    artifacts = ArtifactStore(settings.artifact_dir)
+    artifacts = ArtifactStore(settings.artifact_dir, settings.max_artifact_bytes)
     jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
     operations = Operations(news_bell.ring, clock)
@@ -132,6 +134,8 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         asking,
         analyses,
         devices,
+        experiments,
+        finalizations,
         tokens,
         webhooks,
         operation_routes,

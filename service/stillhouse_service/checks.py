@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
-from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import Problem as Found
-from stillhouse_compression.original import missing_distiller
 from stillhouse_compression.template import Template, check_against_model, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import ProblemError
@@ -74,8 +72,11 @@ def check_study(
             message = f"no metric {objective!r}; there are {', '.join(METRICS)}"
             problems.append(Problem(f"objectives[{i}]", message))
     problems += _constraint_problems(spec, usable)
-    if spec.engine == "distiller" and computes_here and (missing := missing_distiller()):
-        problems.append(Problem("engine", missing))
+    if spec.engine == "distiller" and computes_here:
+        from stillhouse_compression.original import missing_distiller  # on use: it loads torch
+
+        if (missing := missing_distiller()) is not None:
+            problems.append(Problem("engine", missing))
     template, template_problems = _template_of(spec, usable)
     if not spec.template:
         template_problems = [Problem("template", "missing")]
@@ -166,6 +167,8 @@ def _template_of(
         return None, [located(found) for found in error.problems]
     if baseline is None:
         return template, []
+    from stillhouse_compression import datasets, models  # on use: they load torch
+
     n_classes = datasets.dataset_info(baseline.dataset).n_classes
     model = models.build(baseline.model, n_classes)
     found = check_against_model(template, model, engine=spec.engine)

@@ -28,6 +28,10 @@ def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> Tr
         SpecRejected: The config is none of its space.
     """
     study = work.studies.named(study_id)
+    if study.experiment_id is not None:
+        raise Conflict(
+            f"study {study_id} runs the cases of experiment {study.experiment_id} and no others"
+        )
     if study.state not in (StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"study {study_id} is {study.state}; wanted one that runs or is paused")
     number, limit = work.trials.n_of(study_id), study.spec["budget"].get("trials")

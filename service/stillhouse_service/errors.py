@@ -5,9 +5,9 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
     ServiceError ── Unauthorized 401, Forbidden 403, NotFound 404,
                     Conflict 409, LeaseLost 409, IllegalTransition 409,
                     BodyTooLarge 413, SpecRejected 422, KeyReused 422, AddressRefused 422,
-                    UpgradeRequired 426,
-                    RateLimited 429,
-                    SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
+                    UpgradeRequired 426, RateLimited 429,
+                    SchemaMismatch, DatabaseUnusable, StoreUnusable, ArtifactCorrupt,
+                    ArtifactTooLarge, ComputeUnavailable 500
 """
 
 from __future__ import annotations
@@ -140,6 +140,18 @@ class ArtifactCorrupt(ServiceError):
     """Stored bytes do not have the hash they are stored under."""
 
     slug, title = "artifact-corrupt", "Artifact corrupt"
+
+
+class ArtifactTooLarge(ServiceError):
+    """Content is larger than the artifact store takes."""
+
+    slug, title = "artifact-too-large", "Artifact too large"
+
+
+class StoreUnusable(ServiceError):
+    """The artifact store's URL cannot be opened: no driver for it, or malformed."""
+
+    slug, title = "store-unusable", "Artifact store unusable"
 
 
 class ComputeUnavailable(ServiceError):

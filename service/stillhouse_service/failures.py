@@ -5,7 +5,7 @@ Depends on: the standard library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stillhouse_service.states import TrialState
@@ -21,12 +21,14 @@ class Failure:
             JSON.
         reason: One or two sentences for the user.
         layers: Torch names of the layers to blame, if known.
+        log: The last lines of what the stage said, if it said any.
     """
 
     stage: str
     failure_class: str
     reason: str
     layers: tuple[str, ...] = ()
+    log: Sequence[str] = ()
 
     def to_json(self) -> dict[str, object]:
         """As stored and shown."""
@@ -35,7 +37,8 @@ class Failure:
             "class": self.failure_class,
             "reason": self.reason,
         }
-        return value | ({"layers": list(self.layers)} if self.layers else {})
+        more = {"layers": list(self.layers), "log": list(self.log)}
+        return value | {name: lines for name, lines in more.items() if lines}
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ COMPUTE_POLICIES: Mapping[str, Policy] = {
     "diverged": Policy(False, advice="lower the learning rate's range, or prune more slowly"),
     "out-of-memory": Policy(False, advice="lower the batch size, or compute on a larger machine"),
     "internal": Policy(False, advice="look at the server's log; this may be a bug of Stillhouse"),
+    "too-large": Policy(False, advice="raise MAX_ARTIFACT_BYTES, or take a smaller network"),
+    "no-gpu": Policy(True, advice="install torch with CUDA on the worker, or have it offer no GPU"),
     "store": Policy(True, advice="look at the artifact store's disk: is it full or gone?"),
     "worker-lost": Policy(
         True, advice="look at the compute workers: memory, power, network; then resume"

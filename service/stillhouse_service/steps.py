@@ -16,14 +16,11 @@ from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
-from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import incumbents, outcomes
-from stillhouse_service.built_network import built_network
+from stillhouse_service import incumbents, listed, outcomes
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
-from stillhouse_service.ids import new_id, trial_seed
 from stillhouse_service.incumbents import observed
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StageState, StudyState, TrialState
@@ -42,6 +39,7 @@ class _Standing:
     state: StudyState
     spec: Mapping[str, Any]
     network: tuple[str, str] | None  # model and data set; None: trials are run outside
+    is_listed: bool  # its trials are the cases of an experiment
     problem: Problem | None  # None until the device has measured the baseline
     n_trials: int  # brought ones too: the next one's number
     n_started: int
@@ -88,7 +86,9 @@ class Steps:
         stop = standing.stop
         asked = standing.n_trials, len(standing.history)
         is_in_vain = standing.n_open > 0 and self._asked_in_vain.get(study_id) == asked
-        if standing.n_wanted and not is_in_vain:
+        if standing.n_wanted and standing.is_listed:
+            self._list(study_id, standing)
+        elif standing.n_wanted and not is_in_vain:
             try:
                 stop = self._propose(study_id, standing)
             except SpaceExhausted as end:
@@ -114,7 +114,8 @@ class Steps:
             is_asking = study.state == StudyState.RUNNING and stop is None and not is_ending
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
-            is_asking = is_asking and study.baseline_id is not None
+            is_listed = study.experiment_id is not None
+            is_asking = is_asking and study.baseline_id is not None and not is_listed
             told = view.trials.told_of(study_id) if is_asking else []
             network = None
             if study.baseline_id is not None:
@@ -124,6 +125,7 @@ class Steps:
                 state=study.state,
                 spec=study.spec,
                 network=network,
+                is_listed=is_listed,
                 problem=incumbents.problem_of(study) if is_asking else None,
                 n_trials=view.trials.n_of(study_id),
                 n_started=n_started,
@@ -134,12 +136,28 @@ class Steps:
                 pending=[trial.config for trial in running],
             )
 
+    def _list(self, study_id: str, standing: _Standing) -> None:
+        """Start the next cases of an experiment, in their order."""
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return
+            cases = listed.cases_of(work, study)
+            numbers = range(standing.n_trials, standing.n_trials + standing.n_wanted)
+            for number in numbers:
+                listed.start_case(work, study, number, cases[number], DRIVER)
+
     def _propose(self, study_id: str, standing: _Standing) -> str | None:
         """Ask the optimizer, outside of any transaction, and start what it proposes.
 
         Returns:
             Why no more trials should be started: the next one promises too little.
         """
+        # On use: they load SMAC and torch, and a server that starts is not to wait for that.
+        from stillhouse_optimizer.propose import propose
+        from stillhouse_service.built_network import built_network
+
         assert standing.problem is not None
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
@@ -202,6 +220,9 @@ class Steps:
         with self._store.begin() as work:
             study = work.studies.named(study_id)
             if study.state != StudyState.RUNNING:
+                return
+            if not listed.has_winner(work, study):
+                work.move(study, StudyState.FINISHED, DRIVER, reason)
                 return
             trial = incumbents.to_confirm(work, study, DRIVER)
             earlier = work.stages.of_study(study_id, incumbents.CONFIRM)
@@ -292,28 +313,7 @@ def start_trial(
     who: str,
 ) -> TrialRow:
     """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
-    trial = TrialRow(
-        id=new_id("trl"),
-        study_id=study.id,
-        number=number,
-        state=TrialState.QUEUED,
-        config=dict(config),
-        origin=origin,
-        prediction={},
-        seed=trial_seed(int(study.spec["seed"]), number),
-        metrics=None,
-        is_feasible=None,
-        violations={},
-        failure=None,
-        progress={},
-        artifacts={},
-        details={},
-        created_at=work.now,
-        started_at=None,
-        finished_at=None,
-    )
-    work.trials.add(trial)
-    work.created(trial, who, reason=origin)
+    trial = listed.new_trial(work, study, number, config, origin, who)
     if study.baseline_id is None:
         _offer_outside(work, study, trial)
         return trial
@@ -328,16 +328,7 @@ def start_trial(
         trial.failure = failure.to_json()
         work.move(trial, TrialState.FAILED, who, failure.reason)
         return trial
-    order = {
-        "model": baseline.model,
-        "dataset": baseline.dataset,
-        "weights": baseline.artifacts["weights"],
-        "schedule": rendered.schedule,
-        "training": rendered.training,
-        "seed": trial.seed,
-        "engine": study.spec["engine"],
-    }
-    outcomes.new_stage(work, "compress", order=order, trial=trial)
+    listed.compress(work, study, trial, rendered.schedule, rendered.training)
     return trial
 
 

@@ -17,6 +17,7 @@ from stillhouse_service.database import WRITES
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
+from stillhouse_service.repositories.experiments import Experiments
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.stages import Stages
 from stillhouse_service.repositories.studies import Studies
@@ -54,6 +55,7 @@ class UnitOfWork:
         self.topics: set[Topic] = set()
         self.baselines = Baselines(session)
         self.studies = Studies(session)
+        self.experiments = Experiments(session)
         self.trials = Trials(session)
         self.stages = Stages(session)
         self.devices = Devices(session)

@@ -32,6 +32,7 @@ _KEYS = (
     "surrogate",
     "optimizer",
     "engine",
+    "resources",
     "timing",
 )
 _REQUIRED = ("baseline", "device", "template", "budget")

@@ -116,6 +116,23 @@ class StudyRow(_Lived, Base):
     # failed trials in a row are counted from this number on; a resume moves it
     failures_from: Mapped[int]
     priority: Mapped[int] = mapped_column(default=0)  # higher goes first; its stages copy it
+    # the experiment whose cases it runs; none: an optimizer proposes its trials
+    experiment_id: Mapped[str | None] = mapped_column(String(32), index=True, default=None)
+
+
+class ExperimentRow(Base):
+    """One stage of the research plan: cases, run on every baseline and device by a study each."""
+
+    __tablename__ = "experiment"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(16))  # verify, baseline, sweep, combine, finalize
+    name: Mapped[str] = mapped_column(String(200))
+    # what it follows from: the sweep that is combined, the study that is finalised
+    subject_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    spec: Mapped[dict[str, Any]]
+    cases: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # baseline's id -> its cases
+    notes: Mapped[list[str]]  # what was decided while it was laid out
+    created_at: Mapped[datetime]
 
 
 class TrialRow(_Lived, Base):

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stillhouse_service import incumbents, schemas
+from stillhouse_service.finalized import finalized
 from stillhouse_service.operations import Operation
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
@@ -65,8 +66,10 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         counts=counts,
         baseline_measurement=row.baseline_measurement,
         priority=row.priority,
+        experiment_id=row.experiment_id,
         incumbent=incumbent,
         final=row.final,
+        finalized=finalized(work, row),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -98,6 +101,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             "history": row.details.get("history", []),
             "thinning": row.details.get("thinning", []),
             "warnings": row.details.get("warnings", []),
+            "log": row.progress.get("log") or (row.failure or {}).get("log", []),
             "events": [event(one) for one in work.log.events_of(row.id)],
             "measurements": [measurement(one) for one in measured],
         }

@@ -174,6 +174,8 @@ class Server(Scripted):
 # Imports everything once and forks a server for each line it reads: a start costs no import.
 _FORKER = """
 import json, os, pathlib, signal, sys, uvicorn
+import stillhouse_optimizer.propose, stillhouse_service.built_network
+import stillhouse_compression.models
 from stillhouse_service.app import build_app
 from stillhouse_service.settings import Settings
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

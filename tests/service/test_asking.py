@@ -204,7 +204,7 @@ def test_failures_are_learnt_from_and_strangers_cannot_tell(server: Any) -> None
         lost = client.trials.tell_failure(asked[0], "the loss was NaN", "diverged")
         assert (lost.state, lost.failure) == (
             "failed",
-            {"stage": "outside", "class": "diverged", "reason": "the loss was NaN"},
+            {"stage": "outside", "class": "diverged", "reason": "the loss was NaN", "log": []},
         )
         assert client.trials.tell_failure(asked[0], "again", "diverged").failure == lost.failure
         gone = client.trials.tell_failure(asked[1], "no such operator", "unsupported")

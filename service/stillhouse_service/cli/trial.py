@@ -1,4 +1,4 @@
-"""`stillhouse trial`: list and show.
+"""`stillhouse trial`: list, enqueue, show, log.
 
 Depends on: typer, rich, pyyaml; the client.
 """
@@ -109,6 +109,21 @@ def show(
         _print(trial, Console(highlight=False, markup=False))
 
 
+@app.command()
+def log(
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's id, trl_...")],
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Print what a trial's compression said: all of it once it is compressed, else the end."""
+    with Client(server) as client:
+        trial = client.trials.get(trial_id)
+        if "log" in trial.artifacts:
+            typer.echo(client.artifacts.download(trial.artifacts["log"]).decode(), nl=False)
+            return
+    for line in trial.json.get("log", ()):
+        typer.echo(line)
+
+
 def schedule_yaml(trial: TrialDetail) -> str:
     """Write the plain schedule that a trial ran."""
     text: str = yaml.safe_dump(dict(trial.schedule or {}), sort_keys=False, allow_unicode=True)
@@ -128,6 +143,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
             console.print(f"\n{title}", style="bold")
             for name, text in rows.items():
                 console.print(f"  {name:<40} {text}", soft_wrap=True)
+    if trial.json.get("log"):
+        console.print("\nlog", style="bold")
+        for line in trial.json["log"]:
+            console.print(f"  {line}", soft_wrap=True)
     for row in trial.json.get("thinning", ()):
         console.print("\nthinning", style="bold")
         for line in str(row.get("text", "")).splitlines():

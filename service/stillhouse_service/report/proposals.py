@@ -17,11 +17,13 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
     """Say why a trial was proposed and what the model expected of it.
 
     Args:
-        origin: `initial`, `model`, `random`, `enqueued`, `imported` or `foreign`.
+        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported` or `foreign`.
         prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
     """
     if origin == "initial":
         return "One of the first trials, which fill the space before any model is asked."
+    if origin == "listed":
+        return "One of the cases that its experiment lists."
     if origin == "enqueued":
         return "Asked for by a user."
     if origin == "imported":

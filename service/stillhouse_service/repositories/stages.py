@@ -40,6 +40,14 @@ class Stages:
         """Read a stage that is known to exist."""
         return self._session.get_one(StageRow, stage_id)
 
+    def find(self, stage_id: str) -> StageRow | None:
+        """Find a stage, if there is one."""
+        return self._session.get(StageRow, stage_id)
+
+    def begun_on(self, lane: Lane) -> list[datetime]:
+        """List when the attempts of a lane that are under way began."""
+        return [attempt.started_at for attempt in self.running_on(lane)]
+
     def attempt(self, attempt_id: str) -> AttemptRow:
         """Find an attempt.
 

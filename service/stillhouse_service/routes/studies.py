@@ -47,7 +47,7 @@ def show_study(study_id: str, view: View) -> schemas.Study:
 @router.post(
     "/{study_id}/clone",
     status_code=201,
-    responses=problems(404, 422),
+    responses=problems(404, 409, 422),
     dependencies=[needs("write")],
 )
 def clone_study(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from stillhouse_service.schemas.parts import MAX_TEXT, In
+from stillhouse_service.schemas.parts import MAX_TEXT, In, Resources
 
 
 def _is_left_out(value: object) -> bool:
@@ -126,6 +126,7 @@ class StudySpec(In):
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
+    resources: Resources = Field(default_factory=dict)
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",
@@ -151,6 +152,7 @@ class StudyChanges(In):
     budget: Budget | None = None
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
+    resources: Resources | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the members that were sent."""

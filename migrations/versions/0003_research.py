@@ -1,9 +1,9 @@
-"""Studies without a network, answers of several trials under one key, webhooks."""
+"""Studies without a network, answers of several trials under one key, webhooks, experiments."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003b"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
@@ -50,12 +50,31 @@ def upgrade() -> None:
         sa.UniqueConstraint("webhook_id", "event_id"),
     )
     op.create_index("ix_delivery_state_next_at", "delivery", ["state", "next_at"], unique=False)
+    op.create_table(
+        "experiment",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("stage", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("subject_id", sa.String(length=32), nullable=True),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("cases", sa.JSON(), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_experiment_subject_id", "experiment", ["subject_id"], unique=False)
+    op.add_column("study", sa.Column("experiment_id", sa.String(length=32), nullable=True))
+    op.create_index("ix_study_experiment_id", "study", ["experiment_id"], unique=False)
 
 
 def downgrade() -> None:
     n = op.get_bind().execute(sa.text("SELECT count(*) FROM study WHERE baseline_id IS NULL"))
     if n.scalar_one():
         raise RuntimeError("there are studies without a network, which the schema before has not")
+    op.drop_index("ix_study_experiment_id", "study")
+    op.drop_column("study", "experiment_id")
+    op.drop_index("ix_experiment_subject_id", "experiment")
+    op.drop_table("experiment")
     op.drop_index("ix_delivery_state_next_at", "delivery")
     op.drop_table("delivery")
     op.drop_table("webhook")
