@@ -75,7 +75,8 @@ class Steps:
             study_id: A study that has not ended.
             compute_problem: Why nothing can be compressed now; none: it can.
         """
-        self._say_why_it_waits(study_id, compute_problem)
+        if self._say_why_it_waits(study_id, compute_problem) != StudyState.RUNNING:
+            return  # most of a server's studies rest: they cost no more than this
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
             return
@@ -252,8 +253,12 @@ class Steps:
             if study.state == StudyState.RUNNING and not work.trials.open_of(study_id):
                 end_outside(work, study, reason)
 
-    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> None:
-        """Keep the study's reason true to whether its waiting stages can be done at all."""
+    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> StudyState:
+        """Keep the study's reason true to whether its waiting stages can be done at all.
+
+        Returns:
+            The study's state.
+        """
         with self._store.read() as view:
             study = view.studies.named(study_id)
             device = str(study.spec["device"])
@@ -270,9 +275,11 @@ class Steps:
                 reason = f"{_NO_COMPUTE}{compute_problem}"
             is_ours = study.reason is None or study.reason.startswith((_NO_WORKER, _NO_COMPUTE))
             if not is_ours or study.reason == reason:
-                return
+                return study.state
         with self._store.begin() as work:
-            work.studies.named(study_id).reason = reason
+            study = work.studies.named(study_id)
+            study.reason = reason
+            return study.state
 
     def _missing(self, device: str, seen: datetime | None, now: datetime) -> str | None:
         """Say that no live host offers a device; none: one does."""

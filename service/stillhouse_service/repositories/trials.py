@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session, load_only, undefer
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.filters import TrialFilter
@@ -135,9 +135,13 @@ class Trials:
         return self._session.scalars(query).one()
 
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
-        """List the last `n` trials that ended by themselves, from `from_number` on, last first."""
+        """List the last `n` trials that ended by themselves, from `from_number` on, last first.
+
+        Number and failure are read, as a driver looks at them all the time.
+        """
         query = (
             select(TrialRow)
+            .options(load_only(TrialRow.number, TrialRow.failure))
             .where(
                 TrialRow.study_id == study_id,
                 TrialRow.number >= from_number,
