@@ -17,6 +17,7 @@ from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.hooks import Hooks
 from stillhouse_compression.layers import check_input, count_params, layer_table, total_macs
+from stillhouse_compression.layout import to_cpu
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.train import Images, Trainer
@@ -113,7 +114,7 @@ def train_baseline(
         test = evaluate(model, Images(data, "test", where), hooks)
         hooks.progress({"stage": "export", "epoch": recipe.epochs, "epochs": recipe.epochs})
         with hooks.on_host():
-            model.cpu()
+            to_cpu(model)
             onnx = export_onnx(model, info.shape)
             probe = make_probe(model, data)
     return TrainedBaseline(

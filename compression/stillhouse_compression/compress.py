@@ -31,6 +31,7 @@ from stillhouse_compression.layers import (
     layer_table,
     weight_shapes,
 )
+from stillhouse_compression.layout import to_cpu
 from stillhouse_compression.original import DistillerScheduler, Engine
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.schedule.config import dict_config
@@ -199,7 +200,7 @@ class _Run:
             return self._export(score)
 
     def _export(self, score: Evaluation) -> CompressedModel:
-        self.model.cpu()
+        to_cpu(self.model)
         onnx = export_onnx(self.model, self.info.shape)
         probe = make_probe(self.model, self.data)
         rows = layer_table(self.model, self.info.shape, self.dense_shapes, self.dense_macs)
