@@ -36,7 +36,11 @@ from stillhouse_compression.models import build, model_info
 QUICK = bool(os.environ.get("STILLHOUSE_BENCH_QUICK"))
 NETWORKS = ("resnet20_cifar", "vgg16_bn_cifar", "resnet18")[: 1 if QUICK else 3]
 N_ALTERNATIONS = 2 if QUICK else 7
-N_JOBS = {"resnet20_cifar": 2} if QUICK else {"resnet20_cifar": 100, "vgg16_bn_cifar": 20}
+N_JOBS = (
+    {"resnet20_cifar": 2}
+    if QUICK
+    else {"resnet20_cifar": 100, "vgg16_bn_cifar": 20, "resnet18": 10}
+)
 SETTINGS = JobSettings(time_limit_s=3.0, max_aa_deviation=10.0) if QUICK else JobSettings()
 APP_S = 1 if QUICK else 5
 MINUTES = float(os.environ.get("STILLHOUSE_BENCH_MINUTES", "inf"))

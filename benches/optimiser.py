@@ -3,8 +3,9 @@
 Depends on: numpy, scipy, optuna, stillhouse_optimizer.
 
 Runs are kept one to a line in ``--out`` and never run twice, so an interrupted bench goes on where
-it stopped. ``--summarise`` only writes the tables from what is there. A cell is
-``kind/level/searcher/in_flight``; globs choose cells. Instance ``seed % 3`` of a kind is searched.
+it stopped; ``--minutes`` ends it sooner. ``--summarise`` only writes the tables from what is there.
+A cell is ``kind/level/searcher/in_flight``; globs choose cells. Instance ``seed % 3`` of a kind is
+searched.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import fnmatch
 import functools
 import json
+import math
 import os
 import sys
 import time
@@ -26,16 +28,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from record import RESULTS, Cell, record
 from scipy.stats import wilcoxon  # type: ignore[import-untyped]  # has no types
-from suites.optimiser_networks import LEVELS, Network
+from suites.optimiser_networks import KINDS, LEVELS, Network
 from suites.optimiser_plot import write_plot
 from suites.optimiser_searchers import run
 
-KINDS = ("smooth", "stepped")
 SEARCHERS = ("forest", "auto", "gp", "forest_plain", "optuna_gp", "optuna_tpe", "random")
 OURS = ("forest", "auto", "gp", "forest_plain")
 PEERS = ("optuna_gp", "optuna_tpe")
 N_TRIALS = 60
 N_INSTANCES = 3
+# Suffix of a table's name -> the kinds it shows.
+FAMILIES = {"": KINDS[:2], "_narrow": KINDS[2:]}
+# Cell -> seed -> run.
+Found = dict[str, dict[int, dict[str, Any]]]
 DEFAULT_OUT = RESULTS / "optimiser.runs.jsonl"
 
 
@@ -47,20 +52,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--cells", nargs="*", default=["*"], help="globs, e.g. 'stepped/*/forest/1'"
     )
     parser.add_argument("--seeds", type=int, default=9, help="seeds 0 to this, excluded")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="start no run that would end later"
+    )
     parser.add_argument("--summarise", action="store_true", help="run nothing")
     parser.add_argument("--plot", type=Path, help="HTML file for curves of every cell")
     options = parser.parse_args(arguments)
 
     if not options.summarise:
-        for seed in range(options.seeds):
-            for cell in _cells():
-                wanted = any(fnmatch.fnmatch(cell, glob) for glob in options.cells)
-                if wanted and (cell, seed) not in _done(options.out):
-                    _keep(options.out, _run(cell, seed))
+        _run_missing(options.out, options.cells, options.seeds, 60 * options.minutes)
     runs = _read(options.out)
     record("optimiser", _tables(runs), {"runs": len(runs), "trials_a_run": N_TRIALS})
     if options.plot is not None:
         write_plot(options.plot, runs, KINDS, list(LEVELS), SEARCHERS)
+
+
+def _run_missing(out: Path, globs: Sequence[str], n_seeds: int, seconds: float) -> None:
+    """Run what no line of ``out`` holds; seed by seed, so that pairs are complete early."""
+    start, longest = time.monotonic(), 0.0
+    cells = [cell for cell in _cells() if any(fnmatch.fnmatch(cell, glob) for glob in globs)]
+    done = _done(out)
+    missing = [(c, s) for s in range(n_seeds) for c in cells if (c, s) not in done]
+    for n_run, (cell, seed) in enumerate(missing):
+        before = time.monotonic()
+        if before - start + longest > seconds:
+            print(f"time is up: {len(missing) - n_run} runs are missing", file=sys.stderr)
+            return
+        _keep(out, _run(cell, seed))
+        longest = max(longest, time.monotonic() - before)
 
 
 def _cells() -> list[str]:
@@ -106,36 +125,40 @@ def _run(cell: str, seed: int) -> dict[str, Any]:
 def _tables(
     runs: Sequence[dict[str, Any]],
 ) -> dict[str, tuple[Sequence[str], Sequence[Sequence[Cell]]]]:
-    found: dict[str, dict[int, dict[str, Any]]] = {}
+    found: Found = {}
     for entry in runs:
         found.setdefault(entry["cell"], {})[entry["seed"]] = entry
+    tables: dict[str, tuple[Sequence[str], Sequence[Sequence[Cell]]]] = {}
+    for family, kinds in FAMILIES.items():
+        tables[f"quality{family}"] = _quality(found, kinds)
+        pairs = [(ours, "1", peer, "1") for peer in PEERS for ours in OURS]
+        pairs.append(("forest", "8", "forest", "1"))
+        tables[f"paired{family}"] = (
+            ["paired", "pairs", "median change", "each cell", "wins", "losses", "Wilcoxon p"],
+            [_paired(found, kinds, *pair) for pair in pairs],
+        )
+    return tables
+
+
+def _quality(found: Found, kinds: Sequence[str]) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
     quality: list[list[Cell]] = []
     for searcher, in_flight in [*((s, "1") for s in SEARCHERS), ("forest", "8")]:
         row: list[Cell] = [searcher if in_flight == "1" else f"{searcher}, 8 in flight"]
         cpu = []
-        for kind in KINDS:
+        for kind in kinds:
             for level in LEVELS:
                 cell = found.get(f"{kind}/{level}/{searcher}/{in_flight}", {})
                 cpu += [entry["cpu_s_a_trial"] for entry in cell.values()]
                 row.append(_quartiles(list(cell.values())))
         quality.append([*row, f"{np.median(cpu):.3f} s" if cpu else None])
     floors: list[Cell] = ["*floor*"]
-    for kind in KINDS:
+    for kind in kinds:
         networks = [_network(kind, number) for number in range(N_INSTANCES)]
         for level in LEVELS:
             lowest = [100 * network.floor(bounds[level]) for network, bounds in networks]
             floors.append(f"{np.median(lowest):.1f}")
-    columns = [f"{kind} {level}" for kind in KINDS for level in LEVELS]
-    return {
-        "quality": (["searcher", *columns, "CPU a trial"], [*quality, [*floors, None]]),
-        "paired": (
-            ["paired", "pairs", "median change", "each cell", "wins", "losses", "Wilcoxon p"],
-            [
-                *(_paired(found, ours, "1", peer, "1") for peer in PEERS for ours in OURS),
-                _paired(found, "forest", "8", "forest", "1"),
-            ],
-        ),
-    }
+    columns = [f"{kind} {level}" for kind in kinds for level in LEVELS]
+    return ["searcher", *columns, "CPU a trial"], [*quality, [*floors, None]]
 
 
 def _quartiles(entries: Sequence[dict[str, Any]]) -> str | None:
@@ -147,12 +170,12 @@ def _quartiles(entries: Sequence[dict[str, Any]]) -> str | None:
 
 
 def _paired(
-    found: dict[str, dict[int, dict[str, Any]]], one: str, in_flight: str, other: str, beside: str
+    found: Found, kinds: Sequence[str], one: str, in_flight: str, other: str, beside: str
 ) -> list[Cell]:
     """One searcher against another on the same instances and seeds, at the last trial."""
     name = f"{one}{', 8 in flight' if in_flight != '1' else ''} / {other}"
     by_cell: list[list[float]] = []
-    for kind in KINDS:
+    for kind in kinds:
         for level in LEVELS:
             ours = found.get(f"{kind}/{level}/{one}/{in_flight}", {})
             theirs = found.get(f"{kind}/{level}/{other}/{beside}", {})

@@ -5,6 +5,10 @@ Depends on: numpy. Knows nothing of any optimiser.
 Two kinds. *smooth*: each layer's time falls with diminishing returns. *stepped*: kept channels are
 rounded up to 8, times jump off multiples of 16 and 32, residual-coupled layers build the smallest
 sparsity among them, neighbours multiply, and losses of neighbours add up to more than their sum.
+
+Each in two families. In *wide* ones training and methods decide much of the loss and layers are
+wide: the best network is far faster than a random one. *narrow* ones leave a searcher little room
+at the tightest limit: there the dense network is nearly the best.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ STAGES = (range(0, 4), range(4, 8), range(8, 12))
 METHODS = ("filters", "mixed", "late")
 LATENCY_NOISE = 0.01
 DROP_NOISE = 0.0015
+KINDS = ("smooth", "stepped", "narrow-smooth", "narrow-stepped")
 # Share of random configs that meets the limit; at "none" none of 20,000 does.
 LEVELS = {"15%": 0.15, "2%": 0.02, "none": 0.0}
 
@@ -32,7 +37,7 @@ LEVELS = {"15%": 0.15, "2%": 0.02, "none": 0.0}
 class Network:
     """One instance; everything about it follows from kind and number."""
 
-    kind: str
+    kind: str  # smooth or stepped
     channels: NDArray[np.int64]
     work: Array  # share of the dense time
     returns: Array  # exponent of the kept share
@@ -41,23 +46,61 @@ class Network:
     best_log_lr: float
     best_decay: float
     groups: tuple[tuple[int, ...], ...]
+    tuning_weight: float  # how much a training away from the best costs
+    mixed_left: float  # share of the loss that the best mixed pruning leaves
+    mixed_curve: float
+    late_left: float
+    none_level: float  # the tightest limit, over the lowest loss of 20,000 random configs
 
     @classmethod
     def make(cls, kind: str, number: int) -> Network:
-        """The ``number``-th instance of a kind (``smooth`` or ``stepped``)."""
-        rng = np.random.default_rng([number, {"smooth": 1, "stepped": 2}[kind]])
+        """The ``number``-th instance of one of ``KINDS``."""
+        return cls._narrow(kind, number) if kind.startswith("narrow-") else cls._wide(kind, number)
+
+    @classmethod
+    def _wide(cls, kind: str, number: int) -> Network:
+        rng = np.random.default_rng([number, {"smooth": 11, "stepped": 12}[kind]])
         work = rng.dirichlet(np.full(N_LAYERS, 2.0))
         sensitivity = rng.lognormal(-0.5, 0.8, N_LAYERS)
+        is_stepped = kind == "stepped"
         return cls(
             kind=kind,
-            channels=np.repeat([32, 64, 128], 4) if kind == "stepped" else np.full(N_LAYERS, 64),
+            channels=np.repeat([64, 128, 256], 4) if is_stepped else np.full(N_LAYERS, 64),
+            work=work,
+            returns=rng.uniform(1.5, 2.5, N_LAYERS),
+            sensitivity=0.16 * sensitivity / sensitivity.sum(),
+            bend=rng.uniform(1.6, 2.8, N_LAYERS),
+            best_log_lr=float(rng.uniform(-3.0, -1.6)),
+            best_decay=float(rng.uniform(-4.5, -3.2)),
+            groups=((2, 4), (8, 10)) if is_stepped else (),
+            tuning_weight=2.0,
+            mixed_left=0.6,
+            mixed_curve=0.8,
+            late_left=0.8,
+            none_level=0.99,
+        )
+
+    @classmethod
+    def _narrow(cls, kind: str, number: int) -> Network:
+        rng = np.random.default_rng([number, {"narrow-smooth": 1, "narrow-stepped": 2}[kind]])
+        work = rng.dirichlet(np.full(N_LAYERS, 2.0))
+        sensitivity = rng.lognormal(-0.5, 0.8, N_LAYERS)
+        is_stepped = kind == "narrow-stepped"
+        return cls(
+            kind=kind.removeprefix("narrow-"),
+            channels=np.repeat([32, 64, 128], 4) if is_stepped else np.full(N_LAYERS, 64),
             work=work,
             returns=rng.uniform(1.0, 2.2, N_LAYERS),
             sensitivity=0.16 * sensitivity / sensitivity.sum(),
             bend=rng.uniform(1.6, 3.5, N_LAYERS),
             best_log_lr=float(rng.uniform(-3.0, -1.6)),
             best_decay=float(rng.uniform(-4.5, -3.2)),
-            groups=((0, 2), (4, 6), (8, 10)) if kind == "stepped" else (),
+            groups=((0, 2), (4, 6), (8, 10)) if is_stepped else (),
+            tuning_weight=1.0,
+            mixed_left=0.75,
+            mixed_curve=0.5,
+            late_left=0.9,
+            none_level=0.8,
         )
 
     def parameters(self) -> list[dict[str, Any]]:
@@ -125,13 +168,15 @@ class Network:
         for k, stage in enumerate(STAGES):
             method, at = config[f"stage{k}.method"], slice(stage.start, stage.stop)
             if method == "mixed":
-                factor[at] = 0.75 + 0.5 * (config[f"stage{k}.ramp"] - 0.7) ** 2
+                ramp = config[f"stage{k}.ramp"]
+                factor[at] = self.mixed_left + self.mixed_curve * (ramp - 0.7) ** 2
             elif method == "late":
-                factor[at] = 0.9
-        tuning = 1.0 + 0.5 * (math.log10(config["lr"]) - self.best_log_lr) ** 2
-        tuning += 0.08 * (math.log10(config["decay"]) - self.best_decay) ** 2
-        tuning += 0.8 * math.exp(-config["epochs"] / 3.0)
-        tuning += {32: 0.0, 64: 0.02, 128: 0.08, 256: 0.25}[config["batch"]]
+                factor[at] = self.late_left
+        fault = 0.5 * (math.log10(config["lr"]) - self.best_log_lr) ** 2
+        fault += 0.08 * (math.log10(config["decay"]) - self.best_decay) ** 2
+        fault += 0.8 * math.exp(-config["epochs"] / 3.0)
+        fault += {32: 0.0, 64: 0.02, 128: 0.08, 256: 0.25}[config["batch"]]
+        tuning = 1.0 + self.tuning_weight * fault
         return float(self.latency(kept)[0]), float(self.drop(kept, factor, tuning)[0])
 
     def latency(self, kept: Array) -> Array:
@@ -165,7 +210,8 @@ class Network:
     def floor(self, bound: float) -> float:
         """Latency ratio that nobody can go below without luck; a search of 250,000 networks."""
         rng = np.random.default_rng(1)
-        factor, tuning = np.full(N_LAYERS, 0.75), 1.0 + 0.8 * math.exp(-12 / 3.0)
+        factor = np.full(N_LAYERS, self.mixed_left)
+        tuning = 1.0 + self.tuning_weight * 0.8 * math.exp(-12 / 3.0)
         rows = rng.uniform(0.0, 0.9, (4000, N_LAYERS)) * rng.random((4000, 1))
         rows[0] = 0.0
         for round_ in range(60):
@@ -199,9 +245,10 @@ class Network:
         parameters = self.parameters()
         configs = (self.random_config(rng, parameters) for _ in range(20_000))
         drops = np.sort([self.truth(config)[1] for config in configs])
-        # "none": a fifth below the best of 20,000.
         return {
-            level: round(float(drops[int(share * len(drops))] if share else drops[0] * 0.8), 5)
+            level: round(
+                float(drops[int(share * len(drops))] if share else drops[0] * self.none_level), 5
+            )
             for level, share in LEVELS.items()
         }
 

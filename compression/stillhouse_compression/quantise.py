@@ -5,8 +5,10 @@ Depends on: onnx; NNCF where it is installed (`pip install nncf`), which nothing
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,12 @@ def quantise(exported: bytes, inputs: bytes) -> bytes:
 
     Source: NNCF's post-training quantisation, its default settings.
     """
+    # It tells its progress on stdout, which belongs to whoever asked for JSON.
+    with contextlib.redirect_stdout(sys.stderr):
+        return _quantised(exported, inputs)
+
+
+def _quantised(exported: bytes, inputs: bytes) -> bytes:
     try:
         nncf: Any = importlib.import_module("nncf")
     except ImportError as error:

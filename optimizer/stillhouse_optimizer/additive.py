@@ -1,5 +1,9 @@
 """The additive part of a model: a bent line for each range, a level for each category.
 
+Where the caller says which parameters are layers (what is removed of each), their effects are
+expected to be alike, and all other effects to grow with what is removed altogether: a bad training
+costs a thinned network more than a dense one.
+
 Depends on: numpy, scipy.
 
 Each hyperparameter contributes a linear and a quadratic term of its own; how much it may contribute
@@ -11,11 +15,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular  # type: ignore[import-untyped]  # scipy has no types
+from scipy.linalg.lapack import (  # type: ignore[import-untyped]  # scipy has no types
+    dpotrf,
+    dpotri,
+    dpotrs,
+    dtrtri,
+)
 from scipy.optimize import minimize  # type: ignore[import-untyped]  # scipy has no types
 
 from stillhouse_optimizer.forest import standard
@@ -27,18 +36,37 @@ _LOG_NOISE, _LOG_NOISE_SD = -5.0, 1.5
 _LOG_TERM_SD = 1.5
 _NOISE_FLOOR = 1e-6
 _N_ITERATIONS = 40
+# Log of the variance that is expected of a term that explains much, and of an interaction; targets
+# standardised.
+_STRONG, _INTERACTION = -0.5, -5.0
 
 
 class Terms:
     """Basis functions of inputs: for a number z = x - 1/2 the first two Legendre polynomials.
 
     Attributes:
-        owner: For each term the group it belongs to; the constant, last, belongs to none (-1).
+        owner: For each term its owner: a group of inputs, what layers have in common, or all
+            interactions; the constant, last, belongs to none (-1).
         groups: Input columns of each group.
-        n_groups: Number of groups.
+        log_variance: For each owner the logarithm of the variance that is expected of its terms.
     """
 
-    def __init__(self, groups: Sequence[NDArray[np.intp]], is_category: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        groups: Sequence[NDArray[np.intp]],
+        is_category: Sequence[bool],
+        layers: Sequence[int] = (),
+        strong: Sequence[int] = (),
+    ) -> None:
+        """Lay out the terms.
+
+        Args:
+            groups: Input columns of each hyperparameter and feature.
+            is_category: Which groups are one-hot.
+            layers: Groups of one kind (what is removed of each layer): their terms are expected to
+                be alike, each a common value and a deviation of its own.
+            strong: Groups that are expected to explain much on their own.
+        """
         self._numbers = np.array(
             [g[0] for g, c in zip(groups, is_category, strict=True) if not c], dtype=np.intp
         )
@@ -47,20 +75,33 @@ class Terms:
         )
         owner = {int(k): i for i, group in enumerate(groups) for k in group}
         numbers = [owner[int(k)] for k in self._numbers]
-        self.owner = np.array(
-            [*numbers, *numbers, *(owner[int(k)] for k in self._categories), -1], dtype=np.intp
-        )
+        self._layers = np.flatnonzero(np.isin(numbers, layers)) if len(layers) > 1 else None
+        common = [] if self._layers is None else [len(groups), len(groups)]
+        categories = [owner[int(k)] for k in self._categories]
+        each = [*numbers, *numbers, *categories]
+        n_owners = len(groups) + len(common) // 2
+        is_other = ~np.isin(each, [*layers, *strong]) if common else np.zeros(len(each), dtype=bool)
+        self._scaled = np.flatnonzero(is_other)
+        interactions = [n_owners] * len(self._scaled)
+        self.owner = np.array([*each, *common, *interactions, -1], dtype=np.intp)
         self.groups = tuple(groups)
-        self.n_groups = len(groups)
+        self.log_variance = np.full(n_owners + bool(interactions), -math.log(len(groups)))
+        self.log_variance[[*strong, *common[:1]]] = _STRONG
+        if interactions:
+            self.log_variance[-1] = _INTERACTION
 
     def of(self, x: Array) -> Array:
         """Terms (n, n_terms) of inputs (n, k)."""
         z = x[:, self._numbers] - 0.5
         # On 0..1 the first has variance 1, the quadratic a sixteenth: bends are weaker than slopes.
-        return np.concatenate(
-            [3.46 * z, 3.35 * (z**2 - 1 / 12), x[:, self._categories], np.ones((len(x), 1))],
-            axis=1,
-        )
+        slopes, bends = 3.46 * z, 3.35 * (z**2 - 1 / 12)
+        parts = [slopes, bends, x[:, self._categories]]
+        if self._layers is not None:
+            root = len(self._layers) ** -0.5
+            slope, bend = (root * p[:, self._layers].sum(axis=1)[:, None] for p in parts[:2])
+            every = np.concatenate(parts, axis=1)
+            parts += [slope, bend, slope * every[:, self._scaled]]
+        return np.concatenate([*parts, np.ones((len(x), 1))], axis=1)
 
 
 @dataclass(frozen=True)
@@ -69,10 +110,13 @@ class AdditiveModel:
 
     terms: Terms
     weights: Array
+    prior_root: Array  # standard deviation of each weight before any trial (n_terms,)
+    precision: Array  # (n_terms, n_terms), of weights over prior_root
     root: Array  # (n_terms, n_terms): variance of a prediction is |root @ terms|^2
     center: float
     scale: float
     noise: float
+    log_evidence: float  # of the targets, under the best settings and their priors
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance at inputs (n, k); both shape (n,)."""
@@ -82,6 +126,12 @@ class AdditiveModel:
             self.center + self.scale * (terms @ self.weights),
             self.scale**2 * np.maximum(variance, 1e-9),
         )
+
+    def believing(self, x: Array) -> AdditiveModel:
+        """The same means, and the certainty there would be with one more trial at each of x."""
+        scaled = self.terms.of(x) * self.prior_root
+        precision = self.precision + scaled.T @ scaled * (self.scale**2 / self.noise)
+        return replace(self, precision=precision, root=_root(precision, self.prior_root))
 
 
 def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
@@ -102,36 +152,45 @@ def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
     energy, n = float(target @ target), len(y)
     is_term = terms.owner >= 0
     owner = np.where(is_term, terms.owner, 0)
-    prior = np.append(np.full(terms.n_groups, -math.log(terms.n_groups)), _LOG_NOISE)
-    width = np.append(np.full(terms.n_groups, _LOG_TERM_SD), _LOG_NOISE_SD)
+    n_owners = len(terms.log_variance)
+    prior = np.append(terms.log_variance, _LOG_NOISE)
+    width = np.append(np.full(n_owners, _LOG_TERM_SD), _LOG_NOISE_SD)
 
-    def solve(theta: Array) -> tuple[Array, Array, float, tuple[Array, bool]]:
+    def solve(theta: Array) -> tuple[Array, Array, float, Array, Array]:
         noise = math.exp(theta[-1]) + _NOISE_FLOOR
         # The constant is free: variance 1 on a standardised target.
         root_v = np.where(is_term, np.exp(0.5 * theta[:-1][owner]), 1.0)
-        a = gram * root_v[:, None] * root_v[None, :] / noise
-        a[np.diag_indices_from(a)] += 1.0
-        factor = cho_factor(a, lower=True, check_finite=False)
-        w = cho_solve(factor, root_v * moment / noise, check_finite=False)
-        return root_v, w, noise, factor
+        a = gram * (root_v[:, None] * root_v / noise)
+        a.ravel()[:: len(a) + 1] += 1.0
+        factor, _ = dpotrf(a, lower=1)
+        w, _ = dpotrs(factor, root_v * moment / noise, lower=1)
+        return root_v, w, noise, a, factor
 
     def loss(theta: Array) -> tuple[float, Array]:
-        root_v, w, noise, factor = solve(theta)
-        inverse = cho_solve(factor, np.eye(len(w)), check_finite=False)
+        root_v, w, noise, _, factor = solve(theta)
+        inverse, _ = dpotri(factor, lower=1)
         weights = root_v * w
         misfit = energy - 2 * weights @ moment + weights @ gram @ weights
-        log_det = 2 * np.log(np.diag(factor[0])).sum() + n * math.log(noise)
+        log_det = 2 * np.log(factor.diagonal()).sum() + n * math.log(noise)
         pull = (theta - prior) / width
         value = 0.5 * (misfit / noise + w @ w + log_det + pull @ pull)
-        explained = 1.0 - np.diag(inverse)
+        explained = 1.0 - inverse.diagonal()
         by_term = np.where(is_term, 0.5 * (explained - w**2), 0.0)
         gradient = pull / width
-        gradient[:-1] += np.bincount(owner, by_term, minlength=terms.n_groups)
+        gradient[:-1] += np.bincount(owner, by_term, minlength=n_owners)
         by_noise = 0.5 * (n - explained.sum() - misfit / noise)
         gradient[-1] += by_noise * (noise - _NOISE_FLOOR) / noise
         return float(value), gradient
 
-    best = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _N_ITERATIONS}).x
-    root_v, w, noise, factor = solve(best)
-    root = solve_triangular(factor[0], np.diag(root_v), lower=True, check_finite=False)
-    return AdditiveModel(terms, root_v * w, root, center, scale, noise * scale**2)
+    best = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _N_ITERATIONS})
+    root_v, w, noise, precision = solve(best.x)[:4]
+    root = _root(precision, root_v)
+    evidence = -float(best.fun) - n * math.log(scale)
+    return AdditiveModel(
+        terms, root_v * w, root_v, precision, root, center, scale, noise * scale**2, evidence
+    )
+
+
+def _root(precision: Array, prior_root: Array) -> Array:
+    factor, _ = dpotrf(precision, lower=1)
+    return np.asarray(np.tril(dtrtri(factor, lower=1)[0]) * prior_root)

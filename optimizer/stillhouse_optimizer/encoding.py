@@ -27,10 +27,15 @@ def encode_all(space: Space, configs: Sequence[Config]) -> tuple[Rows, Mask]:
     fits = np.ones(n, dtype=bool)
     for j, name in enumerate(space.names):
         values = [config.get(name, _ABSENT) for config in configs]
-        given = np.array([value is not _ABSENT for value in values], dtype=bool)
+        kinds = set(map(type, values))
+        if type(_ABSENT) in kinds:
+            given = np.array([value is not _ABSENT for value in values], dtype=bool)
+        else:
+            given = np.ones(n, dtype=bool)
         n_known += given
-        if space.is_continuous[j] and all(type(v) is float for v in values if v is not _ABSENT):
-            numbers = np.array([np.nan if v is _ABSENT else v for v in values], dtype=float)
+        if space.is_continuous[j] and kinds <= {float, type(_ABSENT)}:
+            present = values if given.all() else [np.nan if v is _ABSENT else v for v in values]
+            numbers = np.array(present, dtype=float)
             parameter = space.parameters[j]
             with np.errstate(invalid="ignore"):
                 allowed = (numbers >= parameter.low) & (numbers <= parameter.high)
@@ -54,18 +59,12 @@ def _to_unit(
 
 def _by_value(space: Space, j: int, values: Sequence[object]) -> NDArray[np.float64]:
     """Codes of values, each distinct one looked up once; NaN where absent or not allowed."""
-    known: dict[object, float] = {}
-    codes = []
-    for value in values:
-        key = (type(value), value)
-        try:
-            code = known.get(key)
-        except TypeError:  # a list or a mapping is no value of any parameter
-            code = np.nan
-        if code is None:
-            code = known[key] = _code(space, j, value)
-        codes.append(code)
-    return np.array(codes, dtype=float)
+    keys = list(zip(map(type, values), values, strict=True))  # True is not 1
+    try:
+        known = {key: _code(space, j, key[1]) for key in set(keys)}
+    except TypeError:  # a list or a mapping is no value of any parameter
+        return np.array([_code(space, j, value) for value in values])
+    return np.array([known[key] for key in keys], dtype=float)
 
 
 def _code(space: Space, j: int, value: object) -> float:

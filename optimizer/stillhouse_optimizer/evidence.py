@@ -106,7 +106,10 @@ def gather(
     feasible = np.zeros(len(observations), dtype=bool)
     feasible[measured] = [is_feasible(v, problem.constraints)[0] for v in values]
     sure = np.zeros(len(observations), dtype=bool)
-    sure[measured] = [_holds_at_ends(v, problem.constraints) for v in values]
+    sure[measured] = [
+        ok and _holds_at_ends(v, problem.constraints)
+        for v, ok in zip(values, feasible[measured].tolist(), strict=True)
+    ]
     # A trial at the limit itself would be no incumbent: its interval reaches beyond. Where not even
     # one trial's interval keeps the limits, measured values must do.
     has_margin = bool(sure.any())
@@ -161,9 +164,7 @@ def _target(metric: str, sign: float, values: Sequence[float]) -> Target:
 
 def _holds_at_ends(metrics: Mapping[str, float], constraints: Sequence[Constraint]) -> bool:
     ends = ((c, end_of(metrics, c)) for c in constraints)
-    return is_feasible(metrics, constraints)[0] and all(
-        end is None or c.is_met(end) for c, end in ends
-    )
+    return all(end is None or c.is_met(end) for c, end in ends)
 
 
 def _limit(

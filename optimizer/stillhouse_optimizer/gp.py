@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 _NOISE_FLOOR = 1e-6
 _N_ITERATIONS = 40
 # Settings are learned on at most this many trials and used on at most that many.
-_MOST_LEARNED, _MOST_USED = 150, 600
+_MOST_LEARNED, _MOST_USED = 150, 300
 _ROOT_5 = math.sqrt(5.0)
 
 
@@ -43,6 +43,7 @@ class GaussianProcess:
     settings: _Settings
     scaled: Array  # training inputs times inverse lengths (n, k)
     basis: Array  # training terms (n, n_terms)
+    target: Array  # standardised (n,)
     factor: tuple[Array, bool]
     weights: Array
     center: float
@@ -65,6 +66,18 @@ class GaussianProcess:
         prior = self.settings.smooth + basis**2 @ self.settings.term
         variance = np.maximum(prior - (solved**2).sum(axis=0), 1e-9)
         return self.center + self.scale * (cross @ self.weights), self.scale**2 * variance
+
+    def believing(self, x: Array) -> GaussianProcess:
+        """The same means, and the certainty there would be with one more trial at each of x."""
+        return _stand(
+            self.terms,
+            self.settings,
+            np.concatenate([self.scaled, x * self.settings.inverse_length]),
+            np.concatenate([self.basis, self.terms.of(x)]),
+            np.concatenate([self.target, (self.predict(x)[0] - self.center) / self.scale]),
+            self.center,
+            self.scale,
+        )
 
 
 def fit_gp(terms: Terms, x: Array, y: Array) -> GaussianProcess:
@@ -89,17 +102,29 @@ def fit_gp(terms: Terms, x: Array, y: Array) -> GaussianProcess:
     if len(y) > _MOST_USED:  # the newest lie where the search is
         x, target = x[-_MOST_USED:], target[-_MOST_USED:]
     scaled, basis = x * settings.inverse_length, terms.of(x)
+    return _stand(terms, settings, scaled, basis, target, center, scale)
+
+
+def _stand(
+    terms: Terms,
+    settings: _Settings,
+    scaled: Array,
+    basis: Array,
+    target: Array,
+    center: float,
+    scale: float,
+) -> GaussianProcess:
     square = (scaled**2).sum(axis=1)
     distance = np.maximum(square[:, None] + square - 2 * scaled @ scaled.T, 0.0)
     kernel = settings.smooth * _matern(distance)[0] + (basis * settings.term) @ basis.T
     kernel[np.diag_indices_from(kernel)] += settings.noise
     factor = cho_factor(kernel, lower=True, check_finite=False)
     weights = cho_solve(factor, target, check_finite=False)
-    return GaussianProcess(terms, settings, scaled, basis, factor, weights, center, scale)
+    return GaussianProcess(terms, settings, scaled, basis, target, factor, weights, center, scale)
 
 
 def _learn(terms: Terms, x: Array, target: Array) -> _Settings:
-    g, n = terms.n_groups, len(target)
+    g, n, n_owners = len(terms.groups), len(target), len(terms.log_variance)
     distances = np.stack(
         [((x[:, None, c] - x[None, :, c]) ** 2).sum(axis=2) for c in terms.groups]
     ).reshape(g, n * n)
@@ -110,14 +135,14 @@ def _learn(terms: Terms, x: Array, target: Array) -> _Settings:
         [
             [math.log(0.5)],
             np.full(g, -(math.log(0.5) + 0.5 * math.log(g))),
-            np.full(g, -math.log(g)),
+            terms.log_variance,
             [-5.0],
         ]
     )
-    width = np.concatenate([[1.5], np.full(g, 1.0), np.full(g, 1.5), [1.5]])
+    width = np.concatenate([[1.5], np.full(g, 1.0), np.full(n_owners, 1.5), [1.5]])
 
     def unpack(theta: Array) -> tuple[float, Array, Array, float]:
-        term = np.where(is_term, np.exp(theta[1 + g : 1 + 2 * g][owner]), 1.0)
+        term = np.where(is_term, np.exp(theta[1 + g : -1][owner]), 1.0)
         return (
             math.exp(theta[0]),
             np.exp(theta[1 : 1 + g]),
@@ -140,7 +165,7 @@ def _learn(terms: Terms, x: Array, target: Array) -> _Settings:
         gradient[0] += 0.5 * smooth * (w * matern).sum()
         gradient[1 : 1 + g] += smooth * inverse**2 * (distances @ (w * slope).ravel())
         by_term = 0.5 * term * ((w @ basis) * basis).sum(axis=0)
-        gradient[1 + g : 1 + 2 * g] += np.bincount(owner, by_term * is_term, minlength=g)
+        gradient[1 + g : -1] += np.bincount(owner, by_term * is_term, minlength=n_owners)
         gradient[-1] += 0.5 * (noise - _NOISE_FLOOR) * np.trace(w)
         return float(value), gradient
 

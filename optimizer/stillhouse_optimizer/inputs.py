@@ -42,6 +42,7 @@ class Inputs:
         groups: Index arrays into the input columns; one group for each parameter, in order, then
             one for each added feature.
         replaced: Positions of the parameters that ``cheap_features`` replaces.
+        shares: Positions of the groups of ``mac_share`` and ``param_share``.
     """
 
     def __init__(self, space: Space, cheap_features: CheapFeatures | None = None) -> None:
@@ -59,7 +60,10 @@ class Inputs:
             self.groups.append(np.arange(at, at + width))
             self.is_category.append(parameter.kind == "choice")
             at += width
-        for _ in [key for key in self._keys if key not in space.names]:
+        self.shares: list[int] = []
+        for key in [key for key in self._keys if key not in space.names]:
+            if key in _SHARES:
+                self.shares.append(len(self.groups))
             self.groups.append(np.arange(at, at + 1))
             self.is_category.append(False)
             at += 1

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # has no types
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # has no types
 
 from stillhouse_optimizer.belief import Belief
 from stillhouse_optimizer.design import initial_design
@@ -30,7 +30,9 @@ from stillhouse_optimizer.tried import Tried
 # Fewer measured trials than this say nothing that a model could use.
 _MIN_MEASURED = 3
 _N_STARTS = 5
-# threadpool_limits() is process-wide; two proposals at once would undo each other's limit.
+# The libraries that do linear algebra, loaded by the imports above; to look for them takes 5 ms.
+_libraries = ThreadpoolController()
+# Their limit is process-wide; two proposals at once would undo each other's.
 _one_at_a_time = threading.Lock()
 
 
@@ -70,7 +72,7 @@ def propose(
     """
     if n < 1:
         raise OptimizerError(f"n must be at least 1, got {n}")
-    with _one_at_a_time, threadpool_limits(limits=1):
+    with _one_at_a_time, _libraries.limit(limits=1):
         space = Space(problem)
         inputs = Inputs(space, cheap_features)
         check = LegalityCheck(problem)

@@ -5,7 +5,7 @@ Depends on: numpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,19 @@ class AdditiveForest:
         rest, rest_variance = self.forest.predict(x)
         return mean + rest, variance + rest_variance
 
+    def believing(self, x: Array) -> AdditiveForest:
+        """More certain of its additive part; means at x leave no residual to learn from."""
+        return replace(self, additive=self.additive.believing(x))
 
-def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
+
+def fit(
+    name: str,
+    terms: Terms,
+    x: Array,
+    y: Array,
+    seed: int,
+    additive: AdditiveModel | None = None,
+) -> Model:
     """Fit the surrogate ``name`` to one metric.
 
     Args:
@@ -53,6 +64,7 @@ def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
         x: Inputs (n, k), in the order of the trials.
         y: Targets (n,), at least two.
         seed: Of the forest.
+        additive: The additive model of these targets, where it is known.
     """
     if name == "auto":
         name = _better(terms, x, y, seed)
@@ -60,7 +72,7 @@ def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
         return fit_forest(x, y, seed, PLAIN_SAMPLES)
     if name == "gp":
         return fit_gp(terms, x, y)
-    additive = fit_additive(terms, x, y)
+    additive = additive or fit_additive(terms, x, y)
     forest = fit_forest(x, y - additive.predict(x)[0], seed, RESIDUAL_SAMPLES)
     return AdditiveForest(additive, forest, additive.noise)
 

@@ -98,3 +98,20 @@ def test_one_compilation_is_judged_by_its_blocks() -> None:
     assert estimate.low < 0.5 < estimate.high
     with pytest.raises(ValueError, match="two samples"):
         estimate_ratio(one, 1, True)
+
+
+def test_a_fifth_of_the_blocks_may_be_disturbed_and_nothing_moves() -> None:
+    # Five blocks; another program doubles the candidate in one and the baseline in another: the
+    # highest and the lowest fifth. The other three say 0.6, 0.7 and 0.8, whose geometric mean is
+    # (0.6 * 0.7 * 0.8) ** (1 / 3) = 0.6952.
+    candidate = np.repeat(np.array([0.6, 0.7, 0.8, 1.4, 0.7])[:, None], 3, axis=1)
+    base = np.repeat(np.array([1.0, 1.0, 1.0, 1.0, 2.0])[:, None], 3, axis=1)
+    round_ = {CANDIDATE: candidate, BASELINE: base, AGAIN: base}
+    assert estimate_ratio([round_] * 5, 1, True).ratio == pytest.approx(0.6952, abs=1e-4)
+
+
+def test_what_slows_the_host_for_a_whole_block_cancels() -> None:
+    slow = np.repeat(np.array([1.0, 3.0, 1.0, 2.0])[:, None], 5, axis=1)
+    round_ = {CANDIDATE: 0.5 * slow, BASELINE: slow, AGAIN: slow}
+    estimate = estimate_ratio([round_] * 5, 1, True)
+    assert (estimate.low, estimate.ratio, estimate.high) == pytest.approx((0.5, 0.5, 0.5))

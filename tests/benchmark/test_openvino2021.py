@@ -22,6 +22,7 @@ import pytest
 from onnx import helper
 
 from stillhouse_benchmark.protocol import CheckResult, Result
+from stillhouse_benchmark.supervise import InferenceChild
 
 ROOT = Path(__file__).resolve().parents[2]
 MakeJob = Callable[..., Any]
@@ -43,24 +44,35 @@ def old_python() -> str | None:
 @pytest.fixture(scope="session")
 def old_runtime() -> str:
     """The interpreter of an environment with `pip install "./benchmark[openvino2021]"`."""
+    return environment("openvino2021")
+
+
+@pytest.fixture(scope="session")
+def model_optimizer_runtime() -> str:
+    """The same with the stick's own Model Optimizer, extra `mo`."""
+    return environment("openvino2021,mo")
+
+
+def environment(extras: str) -> str:
+    """Install the worker with extras, once for each state of its pyproject."""
     python = old_python()
     if python is None:
         not_tested("no Python 3.9 or 3.8 on this machine")
     stamp = hashlib.sha256((ROOT / "benchmark" / "pyproject.toml").read_bytes()).hexdigest()[:12]
-    folder = ROOT / "build" / f"openvino2021-{stamp}"
+    folder = ROOT / "build" / f"{extras.replace(',', '-')}-{stamp}"
     interpreter = folder / "bin" / "python"
     folder.parent.mkdir(exist_ok=True)
     with open(folder.parent / f"{folder.name}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
-        return _installed(python, folder, interpreter)
+        return _installed(python, folder, interpreter, extras)
 
 
-def _installed(python: str, folder: Path, interpreter: Path) -> str:
+def _installed(python: str, folder: Path, interpreter: Path, extras: str) -> str:
     if not (folder / "installed").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(folder)], check=True, capture_output=True)
         # Editable, so that the tests see the code as it is.
-        wanted = f"{ROOT / 'benchmark'}[openvino2021]"
+        wanted = f"{ROOT / 'benchmark'}[{extras}]"
         command = [str(interpreter), "-m", "pip", "install", "-q", "-e", wanted]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -218,6 +230,62 @@ def test_networks_compressed_by_our_schedules_pass_the_sticks_compiler(
     found = json.loads(run(old_runtime, "check", str(path), "--device", "MYRIAD").stdout)
     assert found["is_supported"] is True, found["reason"]
     assert found["missing_layers"] == []
+
+
+@pytest.mark.slow  # torch's import and a whole ResNet-20
+def test_named_layers_cover_nine_tenths_of_what_the_old_runtime_executes(
+    old_runtime: str, tmp_path: Path
+) -> None:
+    export = pytest.importorskip("stillhouse_compression.export")
+    from stillhouse_compression.models import build
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(export.export_onnx(build("resnet20_cifar").eval(), (3, 32, 32)))
+    code = (
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from stillhouse_benchmark.backends import load_backend\n"
+        "from stillhouse_benchmark.layers import coverage\n"
+        "image = np.zeros((1, 3, 32, 32), dtype=np.float32)\n"
+        "backend = load_backend('openvino2021')\n"
+        "profile = backend.profile(Path(sys.argv[1]), 'CPU', 'f32', 1, image, 20)\n"
+        "print(coverage(profile), len({node.name for node in profile.nodes}))\n"
+    )
+    done = subprocess.run(
+        [old_runtime, "-c", code, str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=clean_environment(),
+    )
+    share, n_nodes = done.stdout.split()
+    assert float(share) >= 0.9
+    assert int(n_nodes) >= 20  # 19 convolutions and a linear layer at least
+
+
+@pytest.mark.slow  # installs the Model Optimizer: a minute
+def test_the_model_optimizers_network_agrees_with_the_one_loaded_directly(
+    model_optimizer_runtime: str, tmp_path: Path, wide_net: Any, digits: Any
+) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(wide_net.onnx())
+    images = digits.normalised()[:4]
+    np.save(tmp_path / "inputs.npy", images)
+    np.save(tmp_path / "outputs.npy", wide_net.answer(images))
+    child = InferenceChild("openvino2021", python=model_optimizer_runtime)
+    try:
+        given = (tmp_path / "inputs.npy", tmp_path / "outputs.npy")
+        stages = child.survey(path, "MYRIAD", given, tmp_path, 300.0)
+    finally:
+        child.kill()
+    stage = {stage["name"]: stage for stage in stages}["mo f16"]
+    assert stage["made_by"] == "openvino-dev 2021.4.2"
+    assert stage["agreement"]["top1_agreement"] == 1.0
+    rows = {row["layer"]: row for row in stage["layers"]}
+    for layer in ("conv1", "conv2", "fc"):
+        weight = wide_net.weights[f"{layer}.weight"]
+        assert rows[layer]["shape"] == list(weight.shape)
+        assert rows[layer]["n_nonzero"] == np.count_nonzero(weight.astype(np.float16))
 
 
 def test_the_doctor_of_the_old_runtime_looks_for_the_stick(old_runtime: str) -> None:

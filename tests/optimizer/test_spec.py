@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillhouse_optimizer import Constraint, OptimizerError, Problem, ProblemError
@@ -139,6 +139,7 @@ json_values = st.recursive(
         },
     )
 )
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 def test_any_json_is_a_problem_or_a_problem_error(data: dict[str, Any]) -> None:
     try:
         Problem.from_mapping(data)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +66,27 @@ def test_what_cannot_be_followed_is_said_in_a_sentence(
     assert status != 0
     assert told in err
     assert "Traceback" not in err
+
+
+@pytest.mark.slow  # installs NNCF and onnxruntime: half a minute
+@pytest.mark.timeout(600)
+def test_an_int8_network_is_made_and_the_runtime_says_whether_it_takes_it(tmp_path: Path) -> None:
+    constraints = Path(__file__).resolve().parents[2] / "constraints.txt"
+    command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(tmp_path)]
+    command += ["-c", str(constraints), "nncf", "onnxruntime"]
+    subprocess.run(command, check=True, capture_output=True, timeout=400)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "stillhouse_service.cli", "verify", "resnet20_cifar"]
+    done = subprocess.run(
+        [*command, "--quantised", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["quantised"]
+    assert (found["runtime"], found["is_supported"]) == ("openvino", True)
+    # 272,000 weights: one byte each, not four, and what the scales need.
+    assert 272_000 < found["bytes"] < 2 * 272_000

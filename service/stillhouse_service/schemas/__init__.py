@@ -1,0 +1,69 @@
+"""The HTTP contract: what comes in and what goes out, as docs/api.md draws it.
+
+Depends on: pydantic. One file a noun. The device host's messages are not here:
+`stillhouse_benchmark.protocol` defines them.
+"""
+
+from stillhouse_service.schemas.baselines import Baseline, BaselineIn, Baselines
+from stillhouse_service.schemas.devices import DeviceInfo, Devices
+from stillhouse_service.schemas.log import Event, Events, Measurement
+from stillhouse_service.schemas.parts import Scalar, Sha256, storable
+from stillhouse_service.schemas.problems import ProblemDetail
+from stillhouse_service.schemas.server import DatasetInfo, Datasets, Health, ModelInfo, Models
+from stillhouse_service.schemas.specs import (
+    Budget,
+    OptimizerIn,
+    PriorityIn,
+    StudyChanges,
+    StudySpec,
+    TimingIn,
+)
+from stillhouse_service.schemas.studies import (
+    Importance,
+    Incumbent,
+    MetricImportance,
+    Studies,
+    Study,
+)
+from stillhouse_service.schemas.tokens import NewToken, Token, TokenIn, Tokens
+from stillhouse_service.schemas.trials import Trial, TrialDetail, TrialFailure, TrialIn, Trials
+
+__all__ = [
+    "Baseline",
+    "BaselineIn",
+    "Baselines",
+    "Budget",
+    "DatasetInfo",
+    "Datasets",
+    "DeviceInfo",
+    "Devices",
+    "Event",
+    "Events",
+    "Health",
+    "Importance",
+    "Incumbent",
+    "Measurement",
+    "MetricImportance",
+    "ModelInfo",
+    "Models",
+    "NewToken",
+    "OptimizerIn",
+    "PriorityIn",
+    "ProblemDetail",
+    "Scalar",
+    "Sha256",
+    "Studies",
+    "Study",
+    "StudyChanges",
+    "StudySpec",
+    "TimingIn",
+    "Token",
+    "TokenIn",
+    "Tokens",
+    "Trial",
+    "TrialDetail",
+    "TrialFailure",
+    "TrialIn",
+    "Trials",
+    "storable",
+]

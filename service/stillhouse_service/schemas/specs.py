@@ -1,0 +1,127 @@
+"""What a study is made from.
+
+Depends on: pydantic.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from stillhouse_service.schemas.parts import MAX_TEXT, In
+
+
+def _is_left_out(value: object) -> bool:
+    return value is None
+
+
+class Budget(In):
+    """How much a study may use; limits left out are shown as they were sent, not at all."""
+
+    trials: int = Field(ge=1, le=100_000)
+    wall_s: float | None = Field(
+        default=None, gt=0, description="since the device's check passed", exclude_if=_is_left_out
+    )
+    compute_s: float | None = Field(
+        default=None, gt=0, description="compression, all trials", exclude_if=_is_left_out
+    )
+    min_gain: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="least gain a further trial must promise, a fraction",
+        exclude_if=_is_left_out,
+    )
+
+
+class OptimizerIn(In):
+    """Settings of the optimizer; what is left out is the optimizer's own choice."""
+
+    n_initial: int | None = Field(default=None, ge=1, description="trials before the model is used")
+
+
+class TimingIn(In):
+    """Settings of the device jobs; what is left out is the device host's own choice."""
+
+    target_interval: float | None = Field(default=None, gt=0, lt=1)
+    time_limit_s: float | None = Field(default=None, gt=0, le=3600)
+    n_compilations: int | None = Field(default=None, ge=1, le=100)
+    max_aa_deviation: float | None = Field(default=None, gt=0)
+    n_threads: int | None = Field(default=None, ge=0, le=1024)
+    max_output_error: float | None = Field(default=None, gt=0)
+    job_limit_s: float | None = Field(default=None, gt=0, le=86_400)
+
+
+class StudySpec(In):
+    """A study: what may vary, what is wanted, on which device."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "digits",
+                    "baseline": "bsl_0123456789abcdef",
+                    "device": "CPU",
+                    "template": "version: 1\npruners:\n  filters:\n"
+                    "    class: L1RankedStructureParameterPruner_AGP\n"
+                    "    group_type: Filters\n    initial_sparsity: 0.05\n"
+                    "    final_sparsity: !float {low: 0.1, high: 0.8}\n"
+                    "    weights: [layer1.*.conv1.weight]\n"
+                    "policies:\n  - pruner: {instance_name: filters}\n"
+                    "    starting_epoch: 0\n    ending_epoch: 3\n    frequency: 1\n",
+                    "training": "epochs: 4\nlr: !float {low: 0.001, high: 0.1, log: true}\n",
+                    "objectives": ["latency_ratio"],
+                    "constraints": ["top1_drop <= 0.02"],
+                    "budget": {"trials": 20},
+                }
+            ]
+        },
+    )
+
+    name: str = Field(min_length=1, max_length=200)
+    baseline: str = Field(description="id of a complete baseline")
+    device: str = Field(description="kind of device (`CPU`, `MYRIAD`, ...) or a device's id")
+    template: str = Field(max_length=MAX_TEXT, description="schedule with search tags, YAML text")
+    training: str = Field(default="", max_length=MAX_TEXT, description="fine-tuning, YAML text")
+    objectives: list[str] = Field(default=["latency_ratio"], min_length=1)
+    constraints: list[str] = Field(default_factory=list, examples=[["top1_drop <= 0.02"]])
+    budget: Budget
+    parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    surrogate: str = "forest"
+    optimizer: OptimizerIn = OptimizerIn()
+    engine: Literal["stillhouse", "distiller"] = Field(
+        default="stillhouse",
+        description="whose scheduler runs the schedules: ours, or Intel's own Distiller where "
+        "it is installed",
+    )
+    timing: TimingIn = TimingIn()
+
+
+class StudyChanges(In):
+    """What a clone of a study has instead; members as in a StudySpec."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    baseline: str | None = None
+    device: str | None = None
+    template: str | None = Field(default=None, max_length=MAX_TEXT)
+    training: str | None = Field(default=None, max_length=MAX_TEXT)
+    objectives: list[str] | None = None
+    constraints: list[str] | None = None
+    budget: Budget | None = None
+    parallel: int | None = Field(default=None, ge=1, le=64)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Give the members that were sent."""
+        return self.model_dump(exclude_none=True)
+
+
+class PriorityIn(In):
+    """How urgent a study is."""
+
+    priority: int = Field(ge=-1000, le=1000, description="higher goes first; studies begin with 0")

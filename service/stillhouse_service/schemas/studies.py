@@ -1,0 +1,79 @@
+"""Studies, and which of their parameters mattered.
+
+Depends on: pydantic.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from stillhouse_service.schemas.parts import Out
+from stillhouse_service.schemas.specs import StudySpec
+from stillhouse_service.states import StudyState
+
+
+class Incumbent(Out):
+    """The best feasible trial so far."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)  # and every metric of the trial
+
+    trial_id: str
+    number: int
+    is_certain: bool = Field(
+        description="whether the limits hold at the unfavourable ends of its intervals too"
+    )
+    is_confirmed: bool = Field(description="whether its latency was measured again")
+
+
+class Study(Out):
+    """A study and where it stands."""
+
+    id: str
+    name: str
+    state: StudyState
+    reason: str | None = Field(description="why it ended, or why it does not move")
+    spec: StudySpec
+    parameters: list[dict[str, Any]]
+    counts: dict[str, int] = Field(description="trials by state, and `feasible`")
+    baseline_measurement: dict[str, int | float] | None = Field(
+        description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
+    )
+    priority: int = Field(description="its work goes before that of studies with a lower one")
+    incumbent: Incumbent | None
+    final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    eta_s: float | None = Field(description="rough time left, from the trials so far")
+
+
+class Studies(Out):
+    """A page of studies, newest first."""
+
+    items: list[Study]
+    next_page_token: str | None = None
+
+
+class MetricImportance(Out):
+    """Which parameters explain one metric."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    r2_oob: float | None = Field(description="fit of the forest on trials it has not seen")
+    verdict: Literal["enough", "care", "not_enough"]
+    explanation: str
+    parameters: list[dict[str, Any]] = Field(
+        description="most important first: `name`, `importance` (share of variance, 0..1), "
+        "`direction`, `recommendation`, `curve`; empty when the verdict is `not_enough`"
+    )
+
+
+class Importance(Out):
+    """Which parameters mattered, metric by metric."""
+
+    study_id: str
+    n_trials: int
+    metrics: dict[str, MetricImportance]

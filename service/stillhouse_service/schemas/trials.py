@@ -1,0 +1,82 @@
+"""Trials.
+
+Depends on: pydantic.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from stillhouse_service.schemas.log import Event, Measurement
+from stillhouse_service.schemas.parts import In, Out, Scalar
+from stillhouse_service.states import TrialState
+
+
+class TrialIn(In):
+    """A trial of the user's own."""
+
+    config: dict[str, Scalar] = Field(description="value of every active parameter")
+
+
+class TrialFailure(Out):
+    """Why a trial has no result."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    stage: str
+    failure_class: str = Field(alias="class")
+    reason: str
+
+
+class Trial(Out):
+    """One evaluation of one config."""
+
+    id: str
+    number: int
+    study_id: str
+    state: TrialState
+    config: dict[str, Scalar]
+    origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
+    prediction: dict[str, int | float]
+    seed: int
+    metrics: dict[str, int | float] | None
+    is_feasible: bool | None
+    violations: dict[str, float | None] = Field(
+        description="metric -> by how much it misses its bound; null: it was not measured"
+    )
+    failure: TrialFailure | None
+    progress: dict[str, Any]
+    artifacts: dict[str, str] = Field(description="`schedule`, `onnx`, `weights`: sha256")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Trials(Out):
+    """A page of trials, in `number` order."""
+
+    items: list[Trial]
+    next_page_token: str | None = None
+
+
+class TrialDetail(Trial):
+    """A trial with its layers, events and measurements."""
+
+    layers: list[dict[str, Any]] = Field(
+        description="`layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement"
+    )
+    sparsity: list[dict[str, Any]] = Field(description="of each layer, from compression")
+    survival: list[dict[str, Any]] = Field(
+        description="what is left of its weights and answers in each form from torch to the "
+        "device: `Stage` of docs/protocol.md"
+    )
+    schedule: dict[str, Any] | None = Field(description="the plain schedule that was run")
+    training: dict[str, Any] | None = Field(description="the plain fine-tuning settings")
+    history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
+    thinning: list[dict[str, Any]] = Field(description="what was cut out, from compression")
+    warnings: list[str]
+    events: list[Event]
+    measurements: list[Measurement]

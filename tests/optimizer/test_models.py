@@ -1,0 +1,83 @@
+"""Models of one metric: what they expect of layers, of losses, and of trials that still run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stillhouse_optimizer.additive import Terms, fit_additive
+from stillhouse_optimizer.surrogate import fit
+from stillhouse_optimizer.warp import AS_IT_IS, Warp, choose_warp
+
+Array = NDArray[np.float64]
+
+N_LAYERS, N_OTHERS = 8, 3
+GROUPS = [np.array([k]) for k in range(N_LAYERS + N_OTHERS)]
+PLAIN = Terms(GROUPS, [False] * len(GROUPS))
+LAYERED = Terms(GROUPS, [False] * len(GROUPS), layers=range(N_LAYERS))
+
+
+def removed(n: int, seed: int) -> Array:
+    return np.random.default_rng(seed).random((n, N_LAYERS + N_OTHERS))
+
+
+def error(terms: Terms, y_of: object, n: int) -> float:
+    """Share of the variance of new points that a fit to n points leaves unexplained."""
+    assert callable(y_of)
+    x, at = removed(n, 1), removed(400, 2)
+    mean, _ = fit_additive(terms, x, y_of(x)).predict(at)
+    return float(((mean - y_of(at)) ** 2).mean() / y_of(at).var())
+
+
+def test_a_few_trials_tell_what_layers_have_in_common() -> None:
+    def y_of(x: Array) -> Array:
+        return np.asarray(x[:, :N_LAYERS].sum(axis=1))
+
+    assert error(LAYERED, y_of, 8) < 0.5 * error(PLAIN, y_of, 8)
+
+
+def test_a_training_that_scales_every_loss_is_learned() -> None:
+    def y_of(x: Array) -> Array:
+        return np.asarray(x[:, :N_LAYERS].sum(axis=1) * (0.2 + 2 * x[:, N_LAYERS]))
+
+    assert error(LAYERED, y_of, 60) < 0.02
+    assert error(PLAIN, y_of, 60) > 0.05  # a product does not add up
+
+
+@pytest.mark.parametrize("name", ["forest", "gp", "forest_plain"])
+def test_a_running_trial_makes_its_surroundings_more_certain(name: str) -> None:
+    x, running = removed(30, 3), removed(5, 4)
+    y = x.sum(axis=1) + 0.05 * np.random.default_rng(5).normal(size=30)
+    model = fit(name, PLAIN, x, y, 0)
+    believing = model.believing(running)
+    mean, variance = model.predict(running)
+    mean_after, variance_after = believing.predict(running)
+    assert variance_after.mean() < variance.mean()
+    if name != "forest_plain":  # grown anew, its trees differ
+        np.testing.assert_allclose(mean_after, mean, rtol=1e-9)
+        assert (variance_after < variance).all()
+
+
+def test_losses_that_multiply_are_modelled_as_logarithms_and_sums_as_they_are() -> None:
+    x = removed(40, 6)
+    noise = np.random.default_rng(7).normal(size=40)
+    product = np.exp(4 * (x[:, 0] + x[:, 1] - x[:, 9])) * (1 + 0.02 * noise)
+    assert choose_warp(PLAIN, x, product)[0].offset > 0
+    assert choose_warp(PLAIN, x, x[:, :4].sum(axis=1) + 0.02 * noise)[0] == AS_IT_IS
+
+
+@pytest.mark.parametrize("values", [[0.2] * 20, [0.1, 0.2, 0.3], []])
+def test_values_that_tell_nothing_are_left_as_they_are(values: list[float]) -> None:
+    assert choose_warp(PLAIN, removed(len(values), 8), np.array(values)) == (AS_IT_IS, None)
+
+
+def test_a_warp_rises_and_is_undone() -> None:
+    warp = Warp(low=-0.1, offset=0.05)
+    values = np.array([-0.1, 0.0, 0.4, 3.0])
+    warped = warp.apply(values)
+    assert (np.diff(warped) > 0).all()
+    assert [warp.undo(w) for w in warped.tolist()] == pytest.approx(values.tolist())
+    # By hand: log(0.05) at the least value.
+    assert warped[0] == pytest.approx(np.log(0.05))
+    assert np.isfinite(warp.apply(np.array([-9.0]))).all()
