@@ -60,7 +60,7 @@ def train_baseline(
     n_threads: int | None = None,
     device: str = "cpu",
 ) -> TrainedBaseline:
-    """Train a network from scratch; the test split is looked at once, at the end.
+    """Train a network, from published weights where it has some; the test split is looked at once, at the end.
 
     The same arguments give the same bytes on the same kind of machine.
 
@@ -80,10 +80,12 @@ def train_baseline(
     """
     hooks = hooks or Hooks()
     info = datasets.dataset_info(dataset_name)
-    models.model_info(model_name)
+    network = models.model_info(model_name)
     where = torch.device(device)
     with seeded(seed, n_threads):
         model = models.build(model_name, info.n_classes)
+        if network.pretrain is not None:
+            network.pretrain(model)
         check_input(model, info.shape, info.n_classes)
         model.to(where)
         data = datasets.load(dataset_name)

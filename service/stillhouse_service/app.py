@@ -26,6 +26,7 @@ from stillhouse_service.routes import (
     analyses,
     baselines,
     devices,
+    networks,
     problem_pages,
     server,
     streams,
@@ -104,6 +105,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     install_handlers(app)
     for part in (
         server,
+        networks,
         problem_pages,
         baselines,
         studies,

@@ -11,6 +11,7 @@ from stillhouse_service.cli import (
     bench,
     db,
     demonstration,
+    model,
     results,
     sensitivity,
     serving,
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
+app.add_typer(model.app, name="model")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
 app.command()(results.report)
