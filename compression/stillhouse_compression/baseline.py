@@ -60,7 +60,9 @@ def train_baseline(
     n_threads: int | None = None,
     device: str = "cpu",
 ) -> TrainedBaseline:
-    """Train a network, from published weights where it has some; the test split is looked at once, at the end.
+    """Train a network, from published weights where it has some.
+
+    The test split is looked at once, at the end.
 
     The same arguments give the same bytes on the same kind of machine.
 

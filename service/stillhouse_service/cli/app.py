@@ -9,6 +9,7 @@ import typer
 
 from stillhouse_service.cli import (
     bench,
+    dataset,
     db,
     demonstration,
     model,
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
 app.add_typer(token.app, name="token")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(model.app, name="model")
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
