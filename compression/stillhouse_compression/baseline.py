@@ -6,6 +6,7 @@ Depends on: torch. A plain function of plain data.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor
 
 import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
+from stillhouse_compression.checkpoint import Checkpoint
 from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.hooks import Hooks
 from stillhouse_compression.layers import check_input, count_params, layer_table, total_macs
 from stillhouse_compression.layout import to_cpu
+from stillhouse_compression.model_card import versions
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.train import Images, Trainer
@@ -38,7 +41,8 @@ class TrainedBaseline:
             ``test_top5``, ``params``, ``macs``, ``onnx_bytes``, ``best_epoch``.
         layers: `LayerRow.to_json` of each convolution and linear layer.
         history: For each epoch ``epoch, loss, lr, validation_top1, validation_loss``.
-        card: What it was made from: model, data set, split hash, recipe, seed, versions.
+        card: What it was made from and how good it is: model, data set, split hash, recipe, seed,
+            metrics, versions; `card_text` writes it for people.
     """
 
     weights: bytes
@@ -59,6 +63,7 @@ def train_baseline(
     hooks: Hooks | None = None,
     n_threads: int | None = None,
     device: str = "cpu",
+    checkpoint: Path | None = None,
 ) -> TrainedBaseline:
     """Train a network, from published weights where it has some.
 
@@ -74,6 +79,8 @@ def train_baseline(
         hooks: Progress, cancellation, host lock.
         n_threads: Threads of torch's CPU kernels; None leaves them as they are.
         device: torch's name of it, ``cpu`` or ``cuda``.
+        checkpoint: File that keeps the state after each epoch: a training that was killed goes
+            on from there, to the same bytes on the CPU. The caller removes it.
 
     Raises:
         CompressionError: No such network or data set, or they do not fit.
@@ -93,10 +100,22 @@ def train_baseline(
         data = datasets.load(dataset_name)
         validation = Images(data, "validation", where)
         trainer = Trainer(model, Images(data, "train", where), recipe, recipe.epochs, seed, hooks)
+        task = {
+            "model": model_name,
+            "dataset": dataset_name,
+            "split_hash": data.split_hash,
+            "recipe": recipe.to_mapping(),
+            "seed": seed,
+        }
+        saved = None if checkpoint is None else Checkpoint(checkpoint, task)
         history: list[dict[str, float]] = []
         best: dict[str, Tensor] = {}
         best_epoch, best_top1 = -1, -1.0
-        for epoch in range(recipe.epochs):
+        before = None if saved is None else saved.load(trainer)
+        if before is not None:
+            history, best = before["history"], before["best"]
+            best_epoch, best_top1 = before["best_epoch"], before["best_top1"]
+        for epoch in range(len(history), recipe.epochs):
             result = trainer.run_epoch(epoch)
             score = evaluate(model, validation, hooks)
             history.append(_row(epoch, result.loss, result.lr, score))
@@ -112,6 +131,16 @@ def train_baseline(
             if recipe.checkpoint == "last" or score.top1 >= best_top1:
                 best_epoch, best_top1 = epoch, score.top1
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if saved is not None:
+                saved.save(
+                    trainer,
+                    {
+                        "history": history,
+                        "best": best,
+                        "best_epoch": best_epoch,
+                        "best_top1": best_top1,
+                    },
+                )
         if best:
             model.load_state_dict(best)
         score = evaluate(model, validation, hooks)
@@ -121,33 +150,34 @@ def train_baseline(
             to_cpu(model)
             onnx = export_onnx(model, info.shape)
             probe = make_probe(model, data)
+    metrics = {
+        "validation_top1": score.top1,
+        "validation_top5": score.top5,
+        "validation_loss": score.loss,
+        "test_top1": test.top1,
+        "test_top5": test.top5,
+        "params": count_params(model),
+        "macs": total_macs(model, info.shape),
+        "onnx_bytes": len(onnx),
+        "best_epoch": best_epoch,
+    }
     return TrainedBaseline(
         weights=weights_to_bytes(model, {"model": model_name, "dataset": dataset_name}),
         onnx=onnx,
         probe_inputs=probe.inputs,
         probe_outputs=probe.outputs,
-        metrics={
-            "validation_top1": score.top1,
-            "validation_top5": score.top5,
-            "validation_loss": score.loss,
-            "test_top1": test.top1,
-            "test_top5": test.top5,
-            "params": count_params(model),
-            "macs": total_macs(model, info.shape),
-            "onnx_bytes": len(onnx),
-            "best_epoch": best_epoch,
-        },
+        metrics=metrics,
         layers=[row.to_json() for row in layer_table(model, info.shape)],
         history=history,
-        card={
-            "model": model_name,
-            "dataset": dataset_name,
-            "split_hash": data.split_hash,
-            "recipe": recipe.to_mapping(),
-            "seed": seed,
+        card=task
+        | {
+            "n_classes": info.n_classes,
+            "splits": dict(info.splits),
+            "metrics": metrics,
             "device": device,
             "n_threads": n_threads,
             "torch": torch.__version__,
+            "versions": versions(),
         },
     )
 

@@ -281,6 +281,18 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer and what decides which images come next; the network is not in it."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+
     def training_batches(self, size: int) -> Iterator[Tensor]:
         """Training images in order, unchanged: for BatchNorm statistics."""
         with layout_kept(self.model):

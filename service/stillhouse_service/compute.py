@@ -30,6 +30,7 @@ _log = logging.getLogger(__name__)
 _WORKER_TTL = "60s"  # a frozen worker is given up after this
 _CLOSE_S = 5.0
 _FLAG_KEPT_S = 24 * 3600.0
+_CHECKPOINT_KEPT_S = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,11 @@ class Compute:
         tasks.flag_of(self._artifacts.folder, attempt_id).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove the flags of attempts that ended long ago."""
+        """Remove what ended attempts left: flags, and states of trainings nobody went on with."""
+        long_ago = time.time() - _CHECKPOINT_KEPT_S
+        for state in (self._artifacts.folder / "checkpoints").glob("*"):
+            if state.stat().st_mtime < long_ago:
+                state.unlink(missing_ok=True)
         long_ago = time.time() - _FLAG_KEPT_S
         for flag in tasks.flag_of(self._artifacts.folder, "any").parent.iterdir():
             if flag.stat().st_mtime < long_ago:

@@ -7,6 +7,7 @@ go to the artifact store, progress to Dask's events, the answer back to the driv
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from stillhouse_compression.dry_run import dry_run
 from stillhouse_compression.errors import Cancelled, CompressionError
 from stillhouse_compression.hooks import Hooks, Progress
 from stillhouse_compression.lock import HostLock
+from stillhouse_compression.model_card import card_text
 from stillhouse_compression.training import Recipe
 from stillhouse_service.artifacts import Artifact, ArtifactStore
 from stillhouse_service.device_data import store_split
@@ -133,7 +135,13 @@ class _Watch:
 def _train(
     order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, n_threads: int | None
 ) -> dict[str, Any]:
-    """Train a baseline, and lay its data set out for device hosts."""
+    """Train a baseline, and lay its data set out for device hosts.
+
+    A training whose worker was killed goes on after its last whole epoch: every worker sees the
+    store's folder.
+    """
+    name = hashlib.sha256(json.dumps(dict(order), sort_keys=True).encode()).hexdigest()
+    checkpoint = store.folder / "checkpoints" / f"{name}.pt"
     trained = train_baseline(
         order["model"],
         order["dataset"],
@@ -141,17 +149,22 @@ def _train(
         int(order["seed"]),
         hooks,
         n_threads,
+        checkpoint=checkpoint,
     )
+    card = json.dumps(trained.card, indent=2)
     artifacts = {
         "weights": store.put(trained.weights),
         "onnx": store.put(trained.onnx),
         "probe_inputs": store.put(trained.probe_inputs, "application/x-npy"),
         "probe_outputs": store.put(trained.probe_outputs, "application/x-npy"),
+        "card": store.put(card.encode(), "application/json"),
+        "card_text": store.put(card_text(trained.card).encode(), "text/markdown"),
     }
     for split in ("validation", "test"):
         manifest, parts = store_split(store, order["dataset"], split)
         artifacts[f"data_{split}"] = manifest
         artifacts |= {f"data_{split}_{i}": part for i, part in enumerate(parts)}
+    checkpoint.unlink(missing_ok=True)
     details = {"layers": trained.layers, "history": trained.history, "card": trained.card}
     return _answer(artifacts, trained.metrics, details)
 
