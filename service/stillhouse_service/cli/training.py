@@ -5,14 +5,14 @@ Depends on: typer, rich, pyyaml; the client.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from stillhouse import Baseline, Client
+from stillhouse import Client
+from stillhouse_service.baseline_choice import find_baseline
 from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json, read_settings
 from stillhouse_service.errors import Problem, SpecRejected
 from stillhouse_service.recipes import RECIPES
@@ -46,8 +46,8 @@ def train(
 ) -> None:
     """Train a baseline on the server and wait for it.
 
-    The server goes on with it after Ctrl-C; the same command again waits for it again. A training
-    that was killed goes on after its last whole epoch.
+    The server goes on with it after Ctrl-C; the same command again waits for it, or takes it
+    when it is done. A training that was killed goes on after its last whole epoch.
     """
     if recipe_name not in RECIPES:
         message = f"no recipe {recipe_name!r}; there are: {', '.join(RECIPES)}"
@@ -55,7 +55,7 @@ def train(
     recipe = {**RECIPES[recipe_name], **read_settings(settings or [])}
     console = Console(stderr=as_json, highlight=False, markup=False)
     with Client(server) as client:
-        baseline = _same(client, model, dataset, recipe, seed) or client.baselines.create(
+        baseline = find_baseline(client, model, dataset, recipe, seed) or client.baselines.create(
             model, dataset, recipe, seed
         )
         with TrainingBar(console) as bar:
@@ -64,21 +64,9 @@ def train(
             out.mkdir(parents=True, exist_ok=True)
             for name, filename in _FILES.items():
                 if name in baseline.artifacts:
-                    client.artifacts.read(baseline.artifacts[name], out / filename)
+                    client.artifacts.download(baseline.artifacts[name], out / filename)
                     console.print(f"  {out / filename}", soft_wrap=True)
     if as_json:
         print_json(baseline.json)
     if baseline.state != "complete":
         raise typer.Exit(1)
-
-
-def _same(
-    client: Client, model: str, dataset: str, recipe: Mapping[str, Any], seed: int
-) -> Baseline | None:
-    """Find a training of the same kind that is under way."""
-    for one in client.baselines.list():
-        if one.is_over or (one.model, one.dataset, one.seed) != (model, dataset, seed):
-            continue
-        if dict(one.recipe) == dict(recipe):
-            return one
-    return None
