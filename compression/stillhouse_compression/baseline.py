@@ -84,6 +84,7 @@ def train_baseline(
 
     Raises:
         CompressionError: No such network or data set, or they do not fit.
+        ExportError: The network does not become an ONNX graph; nothing was trained.
         Cancelled: Somebody asked for the end.
         TrainingDiverged: The loss became NaN or infinite.
     """
@@ -96,6 +97,8 @@ def train_baseline(
         if network.pretrain is not None:
             network.pretrain(model)
         check_input(model, info.shape, info.n_classes)
+        with hooks.on_host():
+            export_onnx(model, info.shape)  # one that cannot be exported costs no training
         model.to(where)
         data = datasets.load(dataset_name)
         validation = Images(data, "validation", where)
