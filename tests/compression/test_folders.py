@@ -2,19 +2,22 @@
 
 import functools
 import hashlib
+import io
+import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import scipy.io  # type: ignore[import-untyped]  # ships no types
 import torch
 
 from stillhouse_compression import datasets
-from stillhouse_compression.datasets import Augmentation
+from stillhouse_compression.datasets import Augmentation, ilsvrc
 from stillhouse_compression.datasets.download import download
 from stillhouse_compression.datasets.registered import read_registered
 from stillhouse_compression.errors import CompressionError
@@ -161,6 +164,80 @@ def test_a_damaged_list_of_names_says_so(data_folder: Path) -> None:
     (data_folder / "datasets.json").write_text('{"a": 3}')
     with pytest.raises(CompressionError, match="is damaged"):
         datasets.available()
+
+
+def _archive(path: Path, files: Mapping[str, bytes], mode: Literal["w", "w:gz"] = "w") -> str:
+    """Write a tar of files; returns its MD5."""
+    with tarfile.open(path, mode) as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _jpeg(colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (260, 260), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def originals(folder: Path) -> tuple[ilsvrc.Archive, ilsvrc.Archive, ilsvrc.Archive]:
+    """The three archives of ILSVRC 2012 in their formats, with two classes and few images.
+
+    In the kit, a class's number is not its place among the sorted ids, and a node above the
+    classes follows them.
+    """
+    wnids = list(COLOURS)
+    inner = {}
+    for wnid, colour in COLOURS.items():
+        _archive(folder / "inner", {f"{wnid}_{i}.JPEG": _jpeg(colour) for i in range(4)})
+        inner[f"{wnid}.tar"] = (folder / "inner").read_bytes()
+    fields = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("gloss", "O")]
+    synsets = np.zeros(3, dtype=[*fields, ("num_children", "O"), ("children", "O")])
+    for row, (number, wnid, n_children) in enumerate(
+        [(1, wnids[1], 0), (2, wnids[0], 0), (1001, "n00001740", 2)]
+    ):
+        synsets[row] = (number, wnid, "words", "gloss", n_children, np.arange(n_children))
+    meta = io.BytesIO()
+    scipy.io.savemat(meta, {"synsets": synsets[:, None]})
+    kit = {
+        "ILSVRC2012_devkit_t12/data/meta.mat": meta.getvalue(),
+        "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": b"2\n1\n2\n",
+    }
+    by_number = {1: COLOURS[wnids[1]], 2: COLOURS[wnids[0]]}
+    val = {
+        f"ILSVRC2012_val_{i:08d}.JPEG": _jpeg(by_number[number])
+        for i, number in enumerate((2, 1, 2), start=1)
+    }
+    return (
+        replace(ilsvrc.TRAIN, md5=_archive(folder / ilsvrc.TRAIN.filename, inner)),
+        replace(ilsvrc.VAL, md5=_archive(folder / ilsvrc.VAL.filename, val)),
+        replace(ilsvrc.DEVKIT, md5=_archive(folder / ilsvrc.DEVKIT.filename, kit, "w:gz")),
+    )
+
+
+def test_imagenets_original_archives_are_laid_out_and_read(tmp_path: Path) -> None:
+    known = originals(tmp_path)
+    root = tmp_path / "laid-out"
+    assert ilsvrc.unpack_imagenet(tmp_path, root, known) == 11
+    datasets.add("imagenet", f"folder:{root}")
+    data = datasets.load("imagenet")
+    colours = list(COLOURS.values())
+    assert data.labels["test"].tolist() == [0, 0, 1]
+    for split in data.images:
+        for image, label in zip(data.images[split], data.labels[split], strict=True):
+            assert np.abs(image[:, 100, 100].astype(int) - colours[label]).max() < 12
+
+
+def test_an_archive_of_imagenet_that_is_not_the_original_is_refused(tmp_path: Path) -> None:
+    known = originals(tmp_path)
+    with pytest.raises(CompressionError, match=f"wanted {ilsvrc.TRAIN.md5}"):
+        ilsvrc.unpack_imagenet(tmp_path, tmp_path / "to")
+    (tmp_path / ilsvrc.VAL.filename).unlink()
+    with pytest.raises(CompressionError, match=r"img_val\.tar is not there"):
+        ilsvrc.unpack_imagenet(tmp_path, tmp_path / "to", known)
+    assert not (tmp_path / "to").exists()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ this machine's disk, not over REST: paths are the operator's business.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -122,6 +123,31 @@ def download(
     except CompressionError as error:
         _refuse(name, error)
     typer.echo(f"{path}: {'downloaded' if is_new else 'already here'}, checksum right")
+
+
+@app.command("unpack-imagenet")
+def unpack_imagenet(
+    archives: Annotated[Path, typer.Argument(help="Folder of the three ILSVRC2012 archives.")],
+    to: Annotated[Path, typer.Argument(help="Folder to lay the images out in.")],
+) -> None:
+    """Lay ImageNet's original archives out as class folders, for `add imagenet folder:TO`."""
+    from stillhouse_compression.datasets.ilsvrc import unpack_imagenet as unpack
+    from stillhouse_compression.errors import CompressionError
+
+    bar = Progress(
+        TextColumn("{task.description} {task.completed:,}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    try:
+        with bar:
+            task = bar.add_task("images", total=None)
+            n_images = unpack(
+                archives, to, progress=lambda n_done: bar.update(task, completed=n_done)
+            )
+    except CompressionError as error:
+        _refuse(str(archives), error)
+    typer.echo(f"{n_images:,} images in {to}")
 
 
 def _refuse(path: str, message: object) -> NoReturn:
