@@ -6,7 +6,6 @@ Depends on: torch. A plain function of plain data.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
-from stillhouse_compression.checkpoint import Checkpoint
+from stillhouse_compression import checkpoint
 from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.hooks import Hooks
@@ -63,13 +62,13 @@ def train_baseline(
     hooks: Hooks | None = None,
     n_threads: int | None = None,
     device: str = "cpu",
-    checkpoint: Path | None = None,
 ) -> TrainedBaseline:
     """Train a network, from published weights where it has some.
 
     The test split is looked at once, at the end.
 
-    The same arguments give the same bytes on the same kind of machine.
+    The same arguments give the same bytes on the same kind of machine, and so does a training that
+    was taken up again from its hooks' checkpoint.
 
     Args:
         model_name: A network of the registry.
@@ -79,8 +78,6 @@ def train_baseline(
         hooks: Progress, cancellation, host lock.
         n_threads: Threads of torch's CPU kernels; None leaves them as they are.
         device: torch's name of it, ``cpu`` or ``cuda``.
-        checkpoint: File that keeps the state after each epoch: a training that was killed goes
-            on from there, to the same bytes on the CPU. The caller removes it.
 
     Raises:
         CompressionError: No such network or data set, or they do not fit.
@@ -110,15 +107,19 @@ def train_baseline(
             "recipe": recipe.to_mapping(),
             "seed": seed,
         }
-        saved = None if checkpoint is None else Checkpoint(checkpoint, task)
         history: list[dict[str, float]] = []
         best: dict[str, Tensor] = {}
-        best_epoch, best_top1 = -1, -1.0
-        before = None if saved is None else saved.load(trainer)
-        if before is not None:
-            history, best = before["history"], before["best"]
-            best_epoch, best_top1 = before["best_epoch"], before["best_top1"]
-        for epoch in range(len(history), recipe.epochs):
+        best_epoch, best_top1, n_epochs = -1, -1.0, 0
+        if (state := checkpoint.load(hooks, trainer)) is not None:
+            checkpoint.restore(state, trainer)
+            n_epochs, notes = int(state["n_epochs"]), state["notes"]
+            history, best_epoch, best_top1 = (
+                notes["history"],
+                notes["best_epoch"],
+                notes["best_top1"],
+            )
+            best = {name: tensor.to(where) for name, tensor in notes["best"].items()}
+        for epoch in range(n_epochs, recipe.epochs):
             result = trainer.run_epoch(epoch)
             score = evaluate(model, validation, hooks)
             history.append(_row(epoch, result.loss, result.lr, score))
@@ -134,16 +135,13 @@ def train_baseline(
             if recipe.checkpoint == "last" or score.top1 >= best_top1:
                 best_epoch, best_top1 = epoch, score.top1
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            if saved is not None:
-                saved.save(
-                    trainer,
-                    {
-                        "history": history,
-                        "best": best,
-                        "best_epoch": best_epoch,
-                        "best_top1": best_top1,
-                    },
-                )
+            notes = {
+                "history": history,
+                "best": best,
+                "best_epoch": best_epoch,
+                "best_top1": best_top1,
+            }
+            checkpoint.save(hooks, epoch + 1, trainer, notes)
         if best:
             model.load_state_dict(best)
         score = evaluate(model, validation, hooks)

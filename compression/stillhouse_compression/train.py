@@ -170,6 +170,9 @@ class Trainer:
         total_epochs: What the learning rate's cosine spans.
         seed: Of the order of images and of their changes.
         hooks: Cancellation and host lock, asked every minibatch.
+
+    Attributes:
+        device: Where it trains.
     """
 
     def __init__(
@@ -194,8 +197,24 @@ class Trainer:
         self._total_epochs = total_epochs
         self._generator = torch.Generator().manual_seed(seed % 2**63)
         self._hooks = hooks
-        self._device = images.device
+        self.device = images.device
         self._layout = fastest_layout(model, images.example())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state and that of the generator of orders and changes of images."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` of a trainer of the same settings gave.
+
+        Raises:
+            ValueError: The optimizer's state is that of other parameters.
+        """
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"].cpu())
 
     def run_epoch(
         self, epoch: int, callbacks: Callbacks | None = None, sets_lr: bool = True
@@ -213,11 +232,11 @@ class Trainer:
         """
         settings, optimizer = self.settings, self.optimizer
         n = max(2, round(settings.effective_train_size * len(self._images)))
-        order = torch.randperm(len(self._images), generator=self._generator)[:n].to(self._device)
+        order = torch.randperm(len(self._images), generator=self._generator)[:n].to(self.device)
         n_batches = max(1, math.ceil((n - 1) / settings.batch_size))  # no batch of a single image
         # Reading a loss waits for a GPU: there, once an epoch is enough.
-        checks_each = self._device.type == "cpu"
-        total = torch.zeros((), device=self._device)
+        checks_each = self.device.type == "cpu"
+        total = torch.zeros((), device=self.device)
         self.model.train()
         if callbacks is not None:
             callbacks.on_epoch_begin(epoch, optimizer=optimizer)
@@ -260,7 +279,7 @@ class Trainer:
         x = self._images.normalise(augmentation.centre(pixels))
         if callbacks is not None:
             callbacks.on_minibatch_begin(epoch, i, n_batches, optimizer=optimizer)
-        with precision(self._device, self.settings.mixed_precision), layout_kept(self.model):
+        with precision(self.device, self.settings.mixed_precision), layout_kept(self.model):
             logits = self.model(x.contiguous(memory_format=self._layout))
         loss = cross_entropy(logits.float(), y, label_smoothing=self.settings.label_smoothing)
         if callbacks is not None:
@@ -280,18 +299,6 @@ class Trainer:
         lr = self.settings.lr_at(epoch, self._total_epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-
-    def state_dict(self) -> dict[str, Any]:
-        """The optimizer and what decides which images come next; the network is not in it."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self._generator.get_state(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._generator.set_state(state["generator"])
 
     def training_batches(self, size: int) -> Iterator[Tensor]:
         """Training images in order, unchanged: for BatchNorm statistics."""
