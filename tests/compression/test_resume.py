@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stillhouse_compression.baseline import TrainedBaseline, train_baseline
+from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.hooks import Hooks
 from stillhouse_compression.model_card import card_text
 from stillhouse_compression.training import Recipe
@@ -38,15 +38,12 @@ train_baseline("simplenet_cifar", "digits", recipe, 5, hooks, n_threads=1)
 """
 
 
-@pytest.fixture(scope="module")
-def whole() -> TrainedBaseline:
-    recipe = Recipe.from_mapping(RECIPE)
-    return train_baseline("simplenet_cifar", "digits", recipe, 5, n_threads=1)
-
-
+@pytest.mark.slow  # three trainings; the fast suite takes one up after a whole epoch
 def test_a_training_killed_within_an_epoch_ends_in_the_same_bytes(
-    whole: TrainedBaseline, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    recipe = Recipe.from_mapping(RECIPE)
+    whole = train_baseline("simplenet_cifar", "digits", recipe, 5, n_threads=1)
     path = tmp_path / "state.pt"
     program = PROGRAM.replace("{recipe}", repr(RECIPE))
     with subprocess.Popen(
@@ -58,7 +55,6 @@ def test_a_training_killed_within_an_epoch_ends_in_the_same_bytes(
     saved = path.read_bytes()  # the first epoch's state is there
     told: list[object] = []
     hooks = Hooks(progress=lambda one: told.append(one["epoch"]), load_checkpoint=lambda: saved)
-    recipe = Recipe.from_mapping(RECIPE)
     again = train_baseline("simplenet_cifar", "digits", recipe, 5, hooks, n_threads=1)
     assert told == [1, 2, 3, 3]  # resumed after one epoch, two more, export
     assert again.weights == whole.weights
@@ -66,7 +62,9 @@ def test_a_training_killed_within_an_epoch_ends_in_the_same_bytes(
     assert (again.history, again.metrics) == (whole.history, whole.metrics)
 
 
-def test_the_model_card_says_what_it_is_and_which_split_is_which(whole: TrainedBaseline) -> None:
+def test_the_model_card_says_what_it_is_and_which_split_is_which() -> None:
+    recipe = Recipe.from_mapping({"epochs": 1, "effective_train_size": 0.05})
+    whole = train_baseline("simplenet_cifar", "digits", recipe, 5, n_threads=1)
     card = json.loads(json.dumps(whole.card))
     assert card["split_hash"].startswith("3749c6cd68153b47")  # pinned by test_datasets
     assert (card["seed"], card["dataset"], card["splits"]["test"]) == (5, "digits", 497)
