@@ -49,7 +49,7 @@ def evaluate(model: nn.Module, images: Images, hooks: Hooks, batch_size: int = 2
     """
     top1 = top5 = 0
     loss = 0.0
-    layout = fastest_layout(model, images.normalise(images.pixels[:1]))
+    layout = fastest_layout(model, images.example())
     with evaluating(model), layout_kept(model):
         for x, y in images.batches(batch_size):
             with hooks.minibatch():

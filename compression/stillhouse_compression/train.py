@@ -6,11 +6,14 @@ Depends on: torch. CPU and CUDA alike; knows nothing of what the callbacks do.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -79,17 +82,27 @@ class Callbacks(Protocol):
 
 
 class Images:
-    """One split on the device, as training and evaluation read it.
+    """One split as training and evaluation read it: on the device, or mapped from the disk.
 
     Args:
         data: The data set.
         split: ``train``, ``validation`` or ``test``.
-        device: Where the images shall lie.
+        device: Where the network is.
+
+    Attributes:
+        labels: (n,) int64 on the device.
+        device: Where batches come to lie.
+        is_mapped: Whether images are read from the disk as they are needed.
     """
 
     def __init__(self, data: Dataset, split: str, device: torch.device) -> None:
-        self.pixels = torch.tensor(data.images[split], device=device)
+        images = data.images[split]
+        self.is_mapped = isinstance(images, np.memmap)
+        self._images: Tensor | NDArray[np.uint8] = (
+            images if self.is_mapped else torch.tensor(images, device=device)
+        )
         self.labels = torch.tensor(data.labels[split], device=device)
+        self.device = device
         self.augmentation: Augmentation = data.info.augmentation
         mean = torch.tensor(data.mean, device=device)[None, :, None, None]
         std = torch.tensor(data.std, device=device)[None, :, None, None]
@@ -99,15 +112,39 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, chosen: Tensor | slice) -> Tensor:
+        """Pixels of some images as they are stored, uint8, on the device."""
+        if isinstance(self._images, Tensor):
+            return self._images[chosen]
+        index = chosen if isinstance(chosen, slice) else chosen.cpu().numpy()
+        pixels = torch.from_numpy(np.array(self._images[index]))
+        return pixels.to(self.device, non_blocking=True)
+
     def normalise(self, pixels: Tensor) -> Tensor:
         """Turn uint8 pixels into what a network sees: ``(pixel / 255 - mean) / std``, float32."""
         return pixels.float() * self._scale + self._offset
 
+    def example(self) -> Tensor:
+        """One normalised image, (1, channels, height, width)."""
+        return self.normalise(self.augmentation.centre(self.take(slice(0, 1))))
+
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalised images and labels in order, unchanged, the last batch smaller."""
         for start in range(0, len(self), size):
-            end = start + size
-            yield self.normalise(self.pixels[start:end]), self.labels[start:end]
+            part = slice(start, start + size)
+            yield self.normalise(self.augmentation.centre(self.take(part))), self.labels[part]
+
+    def fetched(self, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Give `take` of each part; from the disk, the next is read while one is used."""
+        if not self.is_mapped:
+            yield from map(self.take, parts)
+            return
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = reader.submit(self.take, parts[0])
+            for following in parts[1:]:
+                ready, coming = coming, reader.submit(self.take, following)
+                yield ready.result()
+            yield coming.result()
 
 
 @dataclass(frozen=True)
@@ -160,8 +197,8 @@ class Trainer:
         self._total_epochs = total_epochs
         self._generator = torch.Generator().manual_seed(seed % 2**63)
         self._hooks = hooks
-        self.device = images.pixels.device
-        self._layout = fastest_layout(model, images.normalise(images.pixels[:1]))
+        self.device = images.device
+        self._layout = fastest_layout(model, images.example())
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state and that of the generator of orders and changes of images."""
@@ -203,12 +240,15 @@ class Trainer:
         self.model.train()
         if callbacks is not None:
             callbacks.on_epoch_begin(epoch, optimizer=optimizer)
-        for i in range(n_batches):
+        size = settings.batch_size
+        parts = [order[i * size : (i + 1) * size] for i in range(n_batches)]
+        for i, pixels in enumerate(self._images.fetched(parts)):
             with self._hooks.minibatch():
-                chosen = order[i * settings.batch_size : (i + 1) * settings.batch_size]
                 if sets_lr:
                     self._set_lr(epoch + i / n_batches)
-                loss = self._step(epoch, i, n_batches, chosen, callbacks)
+                loss = self._step(
+                    epoch, i, n_batches, pixels, self._images.labels[parts[i]], callbacks
+                )
                 total += loss
                 if checks_each and not math.isfinite(loss.item()):
                     raise TrainingDiverged(
@@ -223,14 +263,20 @@ class Trainer:
         return EpochResult(loss=mean, lr=optimizer.param_groups[0]["lr"])
 
     def _step(
-        self, epoch: int, i: int, n_batches: int, chosen: Tensor, callbacks: Callbacks | None
+        self,
+        epoch: int,
+        i: int,
+        n_batches: int,
+        pixels: Tensor,
+        y: Tensor,
+        callbacks: Callbacks | None,
     ) -> Tensor:
         """One minibatch; returns the detached loss."""
         optimizer = self.optimizer
-        pixels = self._images.pixels[chosen]
+        augmentation = self._images.augmentation
         if self.settings.augment:
-            pixels = self._images.augmentation.apply(pixels, self._generator)
-        x, y = self._images.normalise(pixels), self._images.labels[chosen]
+            pixels = augmentation.apply(pixels, self._generator)
+        x = self._images.normalise(augmentation.centre(pixels))
         if callbacks is not None:
             callbacks.on_minibatch_begin(epoch, i, n_batches, optimizer=optimizer)
         with precision(self.device, self.settings.mixed_precision), layout_kept(self.model):

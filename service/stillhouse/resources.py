@@ -380,3 +380,16 @@ class Catalogue:
     def list(self) -> Sequence[Json]:
         """Give all of them."""
         return list(self._transport.pages(_path(self._noun)))
+
+    def get(self, name: str, **query: str | int) -> Json:
+        """Give one in full, by its name or id.
+
+        Args:
+            name: Of one of them; the server tells networks and devices.
+            query: E.g. `n_classes=7` of a network.
+
+        Raises:
+            ProblemError: The server has no such one.
+        """
+        answer: Json = self._transport.get(_path(self._noun, name), query)
+        return answer

@@ -35,6 +35,7 @@ from stillhouse_service.routes import (
     experiments,
     finalizations,
     lists,
+    networks,
     problem_pages,
     server,
     streams,
@@ -125,6 +126,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     install_handlers(app)
     for part in (
         server,
+        networks,
         problem_pages,
         baselines,
         lists,

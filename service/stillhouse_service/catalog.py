@@ -74,6 +74,11 @@ def check_baseline(model: str, dataset: str, recipe: Mapping[str, Any]) -> None:
     except CompressionError as error:
         problems.append(Problem("model", str(error)))
     try:
+        if ":" in dataset:
+            raise CompressionError(
+                "a path of the server's disk is not taken over REST: name it there first, with "
+                f"`stillhouse dataset add NAME {dataset}`, then give that name"
+            )
         shapes.append(datasets.dataset_info(dataset).shape)
     except CompressionError as error:
         problems.append(Problem("dataset", str(error)))

@@ -7,6 +7,7 @@ answer back to the driver.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from stillhouse_compression.dry_run import dry_run
 from stillhouse_compression.errors import Cancelled, CompressionError
 from stillhouse_compression.hooks import Hooks, Progress
 from stillhouse_compression.lock import HostLock
+from stillhouse_compression.model_card import card_text
 from stillhouse_compression.training import Recipe
 from stillhouse_service import checkpoints
 from stillhouse_service.artifacts import Artifact, ArtifactStore
@@ -214,11 +216,14 @@ def _train(
         surroundings.n_threads,
         surroundings.device,
     )
+    card = json.dumps(trained.card, indent=2)
     artifacts = {
         "weights": store.put(trained.weights),
         "onnx": store.put(trained.onnx),
         "probe_inputs": store.put(trained.probe_inputs, "application/x-npy"),
         "probe_outputs": store.put(trained.probe_outputs, "application/x-npy"),
+        "card": store.put(card.encode(), "application/json"),
+        "card_text": store.put(card_text(trained.card).encode(), "text/markdown"),
     }
     for split in ("validation", "test"):
         manifest, parts = store_split(store, order["dataset"], split)

@@ -12,11 +12,13 @@ from stillhouse_service.cli import (
     asking,
     bench,
     compute_worker,
+    dataset,
     db,
     demonstration,
     experiment,
     experiment_stages,
     finalize,
+    model,
     research,
     results,
     sensitivity,
@@ -42,6 +44,8 @@ app.add_typer(db.app, name="db")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("compute-worker")(compute_worker.compute_worker)
 app.add_typer(token.app, name="token")
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(model.app, name="model")
 study.app.command()(asking.ask)
 study.app.command()(finalize.finalize)
 study.app.command("import")(asking.import_trials)
