@@ -44,6 +44,7 @@ def play(server: Any, host: Any, experiment: dict[str, Any], ratios: list[float]
     return server.get(f"/v1/experiments/{experiment['id']}")
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 def test_a_sweep_runs_its_cases_in_order_without_an_optimizer(server: Any, connect: Any) -> None:
     host = connect(server)
     experiment = start(server)
