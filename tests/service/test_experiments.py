@@ -173,6 +173,7 @@ def test_a_cancelled_experiment_keeps_what_is_done(server: Any, connect: Any) ->
     assert server.get(f"/v1/studies/{study['id']}")["state"] == "cancelled"
 
 
+@pytest.mark.slow  # a server in a process of its own; end_to_end/test_research_path.py is the whole
 def test_a_server_that_was_killed_goes_on_with_the_cases_that_are_left(
     killable: Any, connect: Any
 ) -> None:
