@@ -13,10 +13,12 @@ from torch import Tensor
 
 import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
+from stillhouse_compression import checkpoint
 from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.hooks import Hooks
 from stillhouse_compression.layers import check_input, count_params, layer_table, total_macs
+from stillhouse_compression.layout import to_cpu
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.train import Images, Trainer
@@ -61,7 +63,8 @@ def train_baseline(
 ) -> TrainedBaseline:
     """Train a network from scratch; the test split is looked at once, at the end.
 
-    The same arguments give the same bytes on the same kind of machine.
+    The same arguments give the same bytes on the same kind of machine, and so does a training that
+    was taken up again from its hooks' checkpoint.
 
     Args:
         model_name: A network of the registry.
@@ -90,8 +93,17 @@ def train_baseline(
         trainer = Trainer(model, Images(data, "train", where), recipe, recipe.epochs, seed, hooks)
         history: list[dict[str, float]] = []
         best: dict[str, Tensor] = {}
-        best_epoch, best_top1 = -1, -1.0
-        for epoch in range(recipe.epochs):
+        best_epoch, best_top1, n_epochs = -1, -1.0, 0
+        if (state := checkpoint.load(hooks, trainer)) is not None:
+            checkpoint.restore(state, trainer)
+            n_epochs, notes = int(state["n_epochs"]), state["notes"]
+            history, best_epoch, best_top1 = (
+                notes["history"],
+                notes["best_epoch"],
+                notes["best_top1"],
+            )
+            best = {name: tensor.to(where) for name, tensor in notes["best"].items()}
+        for epoch in range(n_epochs, recipe.epochs):
             result = trainer.run_epoch(epoch)
             score = evaluate(model, validation, hooks)
             history.append(_row(epoch, result.loss, result.lr, score))
@@ -107,13 +119,20 @@ def train_baseline(
             if recipe.checkpoint == "last" or score.top1 >= best_top1:
                 best_epoch, best_top1 = epoch, score.top1
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            notes = {
+                "history": history,
+                "best": best,
+                "best_epoch": best_epoch,
+                "best_top1": best_top1,
+            }
+            checkpoint.save(hooks, epoch + 1, trainer, notes)
         if best:
             model.load_state_dict(best)
         score = evaluate(model, validation, hooks)
         test = evaluate(model, Images(data, "test", where), hooks)
         hooks.progress({"stage": "export", "epoch": recipe.epochs, "epochs": recipe.epochs})
         with hooks.on_host():
-            model.cpu()
+            to_cpu(model)
             onnx = export_onnx(model, info.shape)
             probe = make_probe(model, data)
     return TrainedBaseline(

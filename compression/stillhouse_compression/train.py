@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from stillhouse_compression.datasets import Augmentation, Dataset
 from stillhouse_compression.errors import TrainingDiverged
 from stillhouse_compression.hooks import Hooks
+from stillhouse_compression.layout import fastest_layout, layout_kept, with_fast_weights
 from stillhouse_compression.training import Recipe, TrainingSettings
 
 
@@ -132,6 +133,9 @@ class Trainer:
         total_epochs: What the learning rate's cosine spans.
         seed: Of the order of images and of their changes.
         hooks: Cancellation and host lock, asked every minibatch.
+
+    Attributes:
+        device: Where it trains.
     """
 
     def __init__(
@@ -143,7 +147,7 @@ class Trainer:
         seed: int,
         hooks: Hooks,
     ) -> None:
-        self.model = in_format(model)
+        self.model = with_fast_weights(model)
         self.settings = settings
         self.optimizer = torch.optim.SGD(
             model.parameters(),
@@ -156,7 +160,24 @@ class Trainer:
         self._total_epochs = total_epochs
         self._generator = torch.Generator().manual_seed(seed % 2**63)
         self._hooks = hooks
-        self._device = images.pixels.device
+        self.device = images.pixels.device
+        self._layout = fastest_layout(model, images.normalise(images.pixels[:1]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state and that of the generator of orders and changes of images."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` of a trainer of the same settings gave.
+
+        Raises:
+            ValueError: The optimizer's state is that of other parameters.
+        """
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"].cpu())
 
     def run_epoch(
         self, epoch: int, callbacks: Callbacks | None = None, sets_lr: bool = True
@@ -174,11 +195,11 @@ class Trainer:
         """
         settings, optimizer = self.settings, self.optimizer
         n = max(2, round(settings.effective_train_size * len(self._images)))
-        order = torch.randperm(len(self._images), generator=self._generator)[:n].to(self._device)
+        order = torch.randperm(len(self._images), generator=self._generator)[:n].to(self.device)
         n_batches = max(1, math.ceil((n - 1) / settings.batch_size))  # no batch of a single image
         # Reading a loss waits for a GPU: there, once an epoch is enough.
-        checks_each = self._device.type == "cpu"
-        total = torch.zeros((), device=self._device)
+        checks_each = self.device.type == "cpu"
+        total = torch.zeros((), device=self.device)
         self.model.train()
         if callbacks is not None:
             callbacks.on_epoch_begin(epoch, optimizer=optimizer)
@@ -212,8 +233,8 @@ class Trainer:
         x, y = self._images.normalise(pixels), self._images.labels[chosen]
         if callbacks is not None:
             callbacks.on_minibatch_begin(epoch, i, n_batches, optimizer=optimizer)
-        with precision(self._device, self.settings.mixed_precision):
-            logits = self.model(to_format(x))
+        with precision(self.device, self.settings.mixed_precision), layout_kept(self.model):
+            logits = self.model(x.contiguous(memory_format=self._layout))
         loss = cross_entropy(logits.float(), y, label_smoothing=self.settings.label_smoothing)
         if callbacks is not None:
             loss = callbacks.before_backward_pass(
@@ -235,10 +256,11 @@ class Trainer:
 
     def training_batches(self, size: int) -> Iterator[Tensor]:
         """Training images in order, unchanged: for BatchNorm statistics."""
-        for x, _ in self._images.batches(size):
-            if len(x) >= 2:
-                with self._hooks.minibatch():
-                    yield to_format(x)
+        with layout_kept(self.model):
+            for x, _ in self._images.batches(size):
+                if len(x) >= 2:
+                    with self._hooks.minibatch():
+                        yield x.contiguous(memory_format=self._layout)
 
 
 def precision(device: torch.device, is_mixed: bool) -> Any:
@@ -246,23 +268,3 @@ def precision(device: torch.device, is_mixed: bool) -> Any:
     return torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=is_mixed and device.type == "cuda"
     )
-
-
-def in_format(model: nn.Module) -> nn.Module:
-    """Put a network's convolution weights in place into the layout of `to_format`."""
-    first = next(model.parameters(), None)
-    if first is None or first.device.type != "cuda":
-        return model
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # not in torch's stub
-
-
-def to_format(tensor: Tensor) -> Tensor:
-    """Channels last on CUDA, whose tensor cores want it; plain on the CPU, whatever came in.
-
-    On an AVX2 CPU torch 2.13 is a tenth faster with channels last, but its backward pass of a 1x1
-    convolution of stride 2 with 2 to 7 input channels writes beyond its memory then; thinned
-    shortcuts are such convolutions.
-    """
-    if tensor.device.type != "cuda":
-        return tensor.contiguous()
-    return tensor.contiguous(memory_format=torch.channels_last)

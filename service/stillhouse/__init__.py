@@ -14,10 +14,12 @@ from stillhouse.errors import (
     WaitTimeout,
 )
 from stillhouse.experiments import Experiment
-from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.signature import is_genuine
 
 __all__ = [
     "ArtifactCorrupt",
+    "AskedTrial",
     "Baseline",
     "Client",
     "ConnectionFailed",
@@ -31,4 +33,5 @@ __all__ = [
     "TrialDetail",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "is_genuine",
 ]

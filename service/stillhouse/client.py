@@ -13,7 +13,7 @@ import httpx
 
 from stillhouse.errors import ConnectionFailed
 from stillhouse.experiments import Experiments
-from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById
+from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById, Webhooks
 from stillhouse.transport import Transport
 
 
@@ -30,6 +30,7 @@ class Client:
         experiments: Stages of the research plan: cases instead of a search.
         trials: Their trials, by id.
         artifacts: Stored bytes, by SHA-256.
+        webhooks: Addresses that it tells of events.
 
     Example:
         with Client("http://127.0.0.1:8321") as client:
@@ -71,6 +72,7 @@ class Client:
         self.experiments = Experiments(self._transport)
         self.trials = TrialsById(self._transport)
         self.artifacts = Artifacts(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     def health(self) -> dict[str, Any]:
         """Say that the server is alive, and which version it is.

@@ -134,7 +134,7 @@ class Experiments:
 
     def report(self, experiment_id: str) -> str:
         """Give its report: one self-contained HTML page."""
-        return self._transport.get_text(self._path(experiment_id, "report"))
+        return self._transport.get_made(self._path(experiment_id, "report")).text
 
     def wait(
         self,

@@ -6,7 +6,7 @@ Depends on: httpx.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -15,7 +15,7 @@ import httpx
 
 from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer
 
-Params = Mapping[str, str | int]
+Params = Mapping[str, str | int | bool | Sequence[str]]
 
 
 class Transport:
@@ -55,9 +55,28 @@ class Transport:
         """
         return _json(self._request("GET", path, params=params))
 
-    def get_text(self, path: str, params: Params | None = None) -> str:
-        """Ask for text; errors as in `get`."""
-        return self._request("GET", path, params=params).text
+    def get_made(self, path: str) -> httpx.Response:
+        """Ask for what may take long: waits for the operation behind a 202; errors as in `get`.
+
+        Raises:
+            UnexpectedAnswer: The operation failed.
+        """
+        answer = self._request("GET", path)
+        if answer.status_code != httpx.codes.ACCEPTED:
+            return answer
+        at, pause_s = str(_json(answer).get("id", "")), self._first_pause_s
+        while True:
+            now = self.get(f"/v1/operations/{at}")
+            if now["state"] == "done":
+                return self._request("GET", str(now["result"]))
+            if now["state"] == "failed":
+                raise UnexpectedAnswer(f"GET {path}: {now['error']}")
+            self._sleep(pause_s)
+            pause_s = min(2 * pause_s, 5.0)
+
+    def get_made_json(self, path: str) -> Any:
+        """Ask for JSON that may take long to make; errors as in `get_made`."""
+        return _json(self.get_made(path))
 
     def get_bytes(self, path: str, params: Params | None = None) -> bytes:
         """Ask for a file; errors as in `get`."""

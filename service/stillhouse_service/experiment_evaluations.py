@@ -40,7 +40,9 @@ def _combined(
         if (row["baseline"], row["device"]) == (study.baseline_id, study.spec["device"])
         and row["latency_ratio"] is not None
     }
-    members = {c["name"]: c.get("members", ()) for c in experiment.cases[study.baseline_id]}
+    members = {
+        c["name"]: c.get("members", ()) for c in experiment.cases[view.baselines.of(study).id]
+    }
     found = []
     for row in trials:
         rivals = [alone[name] for name in members[row["case"]] if name in alone]
@@ -91,7 +93,7 @@ def evaluate(view: UnitOfWork, experiment: ExperimentRow) -> list[dict[str, Any]
     results = read_results(view, experiment)
     found = []
     for study in view.experiments.studies_of(experiment.id):
-        baseline = view.baselines.named(study.baseline_id)
+        baseline = view.baselines.of(study)
         trials = [row for row in results.trials if row["study"] == study.id]
         ids = {row["trial"] for row in trials}
         layers = [row for row in results.layers if row["trial"] in ids]

@@ -60,13 +60,13 @@ def read_results(view: UnitOfWork, experiment: ExperimentRow) -> Results:
     for one in view.experiments.measurements_of(list(studies)):
         if one.trial_id is not None and one.split == "validation":
             measured[one.trial_id] = one
-    baselines = {s.baseline_id: view.baselines.named(s.baseline_id) for s in studies.values()}
+    baselines = {s.id: view.baselines.of(s) for s in studies.values()}
     trials: list[Row] = []
     layers: list[Row] = []
     for trial in view.experiments.trials_of(list(studies)):
         study = studies[trial.study_id]
-        baseline = baselines[study.baseline_id]
-        case = experiment.cases[study.baseline_id][trial.number]
+        baseline = baselines[study.id]
+        case = experiment.cases[baseline.id][trial.number]
         row = _trial_row(experiment, study, baseline, trial, case)
         measurement = measured.get(trial.id)
         if measurement is not None:

@@ -143,7 +143,7 @@ def show(view: UnitOfWork, row: ExperimentRow) -> shapes.Experiment:
     counts: Counter[str] = Counter()
     shown, left_s = [], []
     for study in studies:
-        baseline = view.baselines.named(study.baseline_id)
+        baseline = view.baselines.of(study)
         of_study = views.study(view, study)
         counts.update(of_study.counts)
         if of_study.eta_s is not None:

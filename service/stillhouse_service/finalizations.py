@@ -47,7 +47,9 @@ def finalize(
         if study.incumbent_id is None:
             raise Conflict(f"study {study_id} has no trial that keeps its limits: no winner")
         trial = view.trials.detailed(study.incumbent_id)
-        baseline = view.baselines.named(study.baseline_id)
+        if study.baseline_id is None:
+            raise Conflict(f"study {study_id} has no network here: its trials are run outside")
+        baseline = view.baselines.of(study)
         n_earlier = len(view.experiments.following(study_id, listed.FINALIZE))
         training = full_length(trial.details["training"], baseline) | wanted.training
         case = {

@@ -22,7 +22,7 @@ def cases_of(work: UnitOfWork, study: StudyRow) -> list[dict[str, Any]]:
     """Give the cases that a study runs, in the order of their trials' numbers."""
     assert study.experiment_id is not None
     cases = work.experiments.named(study.experiment_id).cases
-    return list(cases[study.baseline_id])
+    return list(cases[work.baselines.of(study).id])
 
 
 def has_winner(work: UnitOfWork, study: StudyRow) -> bool:
@@ -87,7 +87,7 @@ def compress(
     training: Mapping[str, Any],
 ) -> None:
     """Have compute run a trial's schedule."""
-    baseline = work.baselines.named(study.baseline_id)
+    baseline = work.baselines.of(study)
     order = {
         "model": baseline.model,
         "dataset": baseline.dataset,
@@ -96,5 +96,6 @@ def compress(
         "training": dict(training),
         "seed": trial.seed,
         "engine": study.spec["engine"],
+        "resources": study.spec.get("resources", {}),
     }
     outcomes.new_stage(work, "compress", order=order, trial=trial)

@@ -16,11 +16,9 @@ from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
-from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import incumbents, listed, outcomes
-from stillhouse_service.built_network import built_network
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.incumbents import observed
@@ -40,10 +38,11 @@ class _Standing:
 
     state: StudyState
     spec: Mapping[str, Any]
-    network: tuple[str, str]  # model and data set
+    network: tuple[str, str] | None  # model and data set; None: trials are run outside
     is_listed: bool  # its trials are the cases of an experiment
     problem: Problem | None  # None until the device has measured the baseline
-    n_trials: int
+    n_trials: int  # brought ones too: the next one's number
+    n_started: int
     n_open: int
     is_ending: bool  # its incumbent is being measured again, or on the test split
     stop: str | None  # why no more trials are started
@@ -55,7 +54,7 @@ class _Standing:
         """How many trials may be started now."""
         if self.is_ending or self.stop is not None:
             return 0
-        n_left = int(self.spec["budget"]["trials"]) - self.n_trials
+        n_left = int(self.spec["budget"]["trials"]) - self.n_started
         return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
 
 
@@ -80,6 +79,10 @@ class Steps:
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
             return
+        if standing.network is None:
+            if standing.stop is not None and standing.n_open == 0:
+                self._end_outside(study_id, standing.stop)
+            return
         stop = standing.stop
         asked = standing.n_trials, len(standing.history)
         is_in_vain = standing.n_open > 0 and self._asked_in_vain.get(study_id) == asked
@@ -99,11 +102,11 @@ class Steps:
         with self._store.read() as view:
             study = view.studies.named(study_id)
             running = view.trials.open_of(study_id)
-            n_trials = view.trials.n_of(study_id)
+            n_started = view.trials.n_started_of(study_id)
             is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
             stop = stop_reason(
                 Budget.from_mapping(study.spec["budget"]),
-                n_trials,
+                n_started,
                 (view.now - (study.started_at or view.now)).total_seconds(),
                 # Only who limits it pays for adding it up.
                 view.stages.compute_s(study_id) if study.spec["budget"].get("compute_s") else 0.0,
@@ -112,16 +115,20 @@ class Steps:
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
             is_listed = study.experiment_id is not None
-            is_asking = is_asking and not is_listed
+            is_asking = is_asking and study.baseline_id is not None and not is_listed
             told = view.trials.told_of(study_id) if is_asking else []
-            baseline = view.baselines.named(study.baseline_id)
+            network = None
+            if study.baseline_id is not None:
+                baseline = view.baselines.of(study)
+                network = baseline.model, baseline.dataset
             return _Standing(
                 state=study.state,
                 spec=study.spec,
-                network=(baseline.model, baseline.dataset),
+                network=network,
                 is_listed=is_listed,
                 problem=incumbents.problem_of(study) if is_asking else None,
-                n_trials=n_trials,
+                n_trials=view.trials.n_of(study_id),
+                n_started=n_started,
                 n_open=len(running),
                 is_ending=is_ending,
                 stop=stop,
@@ -147,7 +154,12 @@ class Steps:
         Returns:
             Why no more trials should be started: the next one promises too little.
         """
+        # On use: they load SMAC and torch, and a server that starts is not to wait for that.
+        from stillhouse_optimizer.propose import propose
+        from stillhouse_service.built_network import built_network
+
         assert standing.problem is not None
+        assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
         proposals = propose(
             standing.problem,
@@ -233,6 +245,13 @@ class Steps:
                 order = {"split": "test", **order}
                 outcomes.new_stage(work, "final", order=order, trial=trial, device=device)
 
+    def _end_outside(self, study_id: str, reason: str) -> None:
+        """End a study whose trials were run outside: nothing here could measure its best again."""
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            if study.state == StudyState.RUNNING and not work.trials.open_of(study_id):
+                end_outside(work, study, reason)
+
     def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> None:
         """Keep the study's reason true to whether its waiting stages can be done at all."""
         with self._store.read() as view:
@@ -295,7 +314,10 @@ def start_trial(
 ) -> TrialRow:
     """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
     trial = listed.new_trial(work, study, number, config, origin, who)
-    baseline = work.baselines.named(study.baseline_id)
+    if study.baseline_id is None:
+        _offer_outside(work, study, trial)
+        return trial
+    baseline = work.baselines.of(study)
     try:
         # Patterns of names are written out: the schedule that is kept says what it did.
         rendered = _template(study.spec["template"], study.spec["training"]).render(
@@ -308,3 +330,17 @@ def start_trial(
         return trial
     listed.compress(work, study, trial, rendered.schedule, rendered.training)
     return trial
+
+
+def _offer_outside(work: UnitOfWork, study: StudyRow, trial: TrialRow) -> None:
+    """Let a trial wait for whoever asks; a template's says what schedule it is."""
+    if study.spec["template"]:
+        rendered = _template(study.spec["template"], study.spec["training"]).render(trial.config)
+        trial.details = {"schedule": rendered.schedule, "training": rendered.training}
+    outcomes.new_stage(work, "asked", order={}, trial=trial, is_outside=True)
+
+
+def end_outside(work: UnitOfWork, study: StudyRow, reason: str) -> None:
+    """End a study whose trials were run outside."""
+    study.reason = reason if study.incumbent_id else "no trial met the constraints"
+    work.move(study, StudyState.FINISHED, DRIVER, study.reason)

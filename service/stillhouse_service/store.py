@@ -23,6 +23,7 @@ from stillhouse_service.repositories.stages import Stages
 from stillhouse_service.repositories.studies import Studies
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
+from stillhouse_service.repositories.webhooks import Webhooks
 from stillhouse_service.states import AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
     AttemptRow,
@@ -34,7 +35,7 @@ from stillhouse_service.tables import (
 )
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
-Topic = Literal["driver", "jobs"]  # who wants to hear of a commit
+Topic = Literal["driver", "jobs", "webhooks"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 
@@ -61,6 +62,7 @@ class UnitOfWork:
         self.log = Log(session)
         self.tokens = Tokens(session)
         self.request_keys = RequestKeys(session)
+        self.webhooks = Webhooks(session)
 
     def move(self, row: Stateful, after: AnyState, who: str, reason: str | None = None) -> None:
         """Take a row to another state and log it, in this transaction.

@@ -74,7 +74,7 @@ def from_sweep(
     study = next((one for one in studies if study_id in (None, one.id)), None)
     if study is None:
         raise NotFound(f"sweep {sweep.id} has no study {study_id}")
-    baseline = view.baselines.named(study.baseline_id)
+    baseline = view.baselines.of(study)
     rows = [row for row in read_results(view, sweep).trials if row["study"] == study.id]
     measured = [row for row in rows if row["latency_ratio"] is not None]
     info = datasets.dataset_info(baseline.dataset)

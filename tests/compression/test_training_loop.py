@@ -124,8 +124,9 @@ def test_no_batch_has_a_single_image() -> None:
     """33 images in batches of 16: the last image would be alone, and is left for another epoch."""
     sizes: list[int] = []
     model = Tiny()
+    trainer = Trainer(model, Images(few(33), "train", CPU), plain(batch_size=16), 1, 0, Hooks())
     model.register_forward_hook(lambda _, args, out: sizes.append(len(args[0])))
-    Trainer(model, Images(few(33), "train", CPU), plain(batch_size=16), 1, 0, Hooks()).run_epoch(0)
+    trainer.run_epoch(0)
     assert sizes == [16, 16]
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    artifacts,
+    asking,
     bench,
+    compute_worker,
     db,
     demonstration,
     experiment,
@@ -24,6 +27,7 @@ from stillhouse_service.cli import (
     training,
     trial,
     verify,
+    webhook,
 )
 
 app = typer.Typer(
@@ -35,10 +39,16 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
+app.add_typer(artifacts.app, name="artifacts")
+app.command("compute-worker")(compute_worker.compute_worker)
 app.add_typer(token.app, name="token")
+study.app.command()(asking.ask)
 study.app.command()(finalize.finalize)
+study.app.command("import")(asking.import_trials)
+trial.app.command()(asking.tell)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(experiment.app, name="experiment")
 app.command()(results.report)
 app.command()(results.importance)

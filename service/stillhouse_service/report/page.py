@@ -13,7 +13,6 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
 
 from stillhouse_service.report import figures, importance_figures, sentences, tables, wording
 from stillhouse_service.report.facts import Facts
@@ -53,6 +52,9 @@ def render_html(
         A whole HTML page that loads nothing from anywhere.
     """
     facts = Facts(study, trials, baseline)
+    # On use: every command of ours shows figures as words, few make a page.
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
+
     plots: dict[str, figures.Figure] = {}
 
     def plot(name: str, figure: figures.Figure | None) -> str | None:

@@ -17,7 +17,7 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
     """Say why a trial was proposed and what the model expected of it.
 
     Args:
-        origin: `initial`, `model`, `random`, `enqueued` or `listed`.
+        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported` or `foreign`.
         prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
     """
     if origin == "initial":
@@ -26,6 +26,10 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
         return "One of the cases that its experiment lists."
     if origin == "enqueued":
         return "Asked for by a user."
+    if origin == "imported":
+        return "Brought in from a file."
+    if origin == "foreign":
+        return "Of an earlier study, to learn from; not measured in this one."
     if not prediction:
         return "Drawn at random: there was too little to learn from."
     metrics = [

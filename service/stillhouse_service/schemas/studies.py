@@ -37,7 +37,9 @@ class Study(Out):
     reason: str | None = Field(description="why it ended, or why it does not move")
     spec: StudySpec
     parameters: list[dict[str, Any]]
-    counts: dict[str, int] = Field(description="trials by state, and `feasible`")
+    counts: dict[str, int] = Field(
+        description="trials by state, `feasible` ones, and `brought`: imported or foreign"
+    )
     baseline_measurement: dict[str, int | float] | None = Field(
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
     )

@@ -141,6 +141,7 @@ INSERT INTO "event" VALUES(49,'2026-11-25 18:55:07.433871','std_aa607985919fb06d
 INSERT INTO "event" VALUES(50,'2026-11-25 18:55:07.507009','std_aa607985919fb06d','lse_75e386d1f5b5bf5e','attempt','dev_1baa27246719eb81','running','succeeded',NULL);
 INSERT INTO "event" VALUES(51,'2026-11-25 18:55:07.507009','std_aa607985919fb06d','job_b6dec47f8985fa36','stage','dev_1baa27246719eb81','running','done',NULL);
 INSERT INTO "event" VALUES(52,'2026-11-25 18:55:07.507009','std_aa607985919fb06d','std_aa607985919fb06d','state','server','running','finished',NULL);
+INSERT INTO "event" VALUES(53,'2026-11-25 21:41:47.658191',NULL,'tok_775fe1eb33487333','token','user',NULL,'live','anna: write');
 CREATE TABLE measurement (
 	id INTEGER NOT NULL, 
 	stage_id VARCHAR(32) NOT NULL, 
@@ -171,6 +172,7 @@ CREATE TABLE request_key (
 	created_at DATETIME NOT NULL, 
 	PRIMARY KEY (caller, "key")
 );
+INSERT INTO "request_key" VALUES('anna','a key','0000000000000000000000000000000000000000000000000000000000000000','std_aa607985919fb06d','2026-11-25 21:41:47.695799');
 CREATE TABLE stage (
 	id VARCHAR(32) NOT NULL, 
 	kind VARCHAR(16) NOT NULL, 
@@ -228,6 +230,7 @@ CREATE TABLE token (
 	PRIMARY KEY (id), 
 	UNIQUE (sha256)
 );
+INSERT INTO "token" VALUES('tok_775fe1eb33487333','anna','f05e73b42004e9c33b463b5a0fc5a0f06c3f85e1285f87fb3c8785012d6ddb4d','["write"]','2026-11-25 21:41:47.658191',NULL,NULL);
 CREATE TABLE trial (
 	id VARCHAR(32) NOT NULL, 
 	study_id VARCHAR(32) NOT NULL, 
