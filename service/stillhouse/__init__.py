@@ -13,15 +13,19 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
+from stillhouse.experiments import Experiment
 from stillhouse.importance import Importance
-from stillhouse.shapes import Baseline, Trial, TrialDetail
+from stillhouse.shapes import AskedTrial, Baseline, Trial, TrialDetail
+from stillhouse.signature import is_genuine
 from stillhouse.study import Study
 
 __all__ = [
     "ArtifactCorrupt",
+    "AskedTrial",
     "Baseline",
     "Client",
     "ConnectionFailed",
+    "Experiment",
     "Importance",
     "Problem",
     "ProblemError",
@@ -31,4 +35,5 @@ __all__ = [
     "TrialDetail",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "is_genuine",
 ]

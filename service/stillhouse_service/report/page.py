@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
 
 from stillhouse_service.report import (
     explained,
@@ -29,8 +28,8 @@ from stillhouse_service.report.proposals import why_proposed
 Json = Mapping[str, Any]
 
 _ASSETS = resources.files(__package__)
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FunctionLoader(lambda name: _asset(name)),
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FunctionLoader(lambda name: asset(name)),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
@@ -61,7 +60,7 @@ def render_html(
     """
     facts = Facts(study, trials, baseline)
     plots = _Plots()
-    return _TEMPLATES.get_template("report.html.j2").render(
+    return TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
         study=study,
         baseline=baseline,
@@ -70,6 +69,8 @@ def render_html(
         threshold_note=sentences.threshold_note(facts),
         noise_note=sentences.noise_note(facts),
         cards=tables.cards(facts),
+        summary=[tables.comparison_cells(row) for row in facts.summary()],
+        finalized_note=sentences.finalized_note(facts),
         comparison=[tables.comparison_cells(row) for row in facts.comparison()],
         history=plots.keep("history", figures.history(facts)),
         tradeoff=plots.keep("tradeoff", figures.tradeoff(facts)),
@@ -91,7 +92,7 @@ def render_html(
 def render_importance_html(study: Json, baseline: Json, importance: Json) -> str:
     """Render a study's importance alone; arguments and page as for `render_html`."""
     plots = _Plots()
-    return _TEMPLATES.get_template("importance.html.j2").render(
+    return TEMPLATES.get_template("importance.html.j2").render(
         study=study,
         baseline=baseline,
         n_trials=importance["n_trials"],
@@ -147,18 +148,22 @@ def _importance(facts: Facts, importance: Json | None, plots: _Plots) -> dict[st
 
 
 def _assets(plots: _Plots) -> dict[str, Markup]:
+    # On use: every command of ours shows figures as words, few make a page.
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
+
     return {
-        "styles": Markup(_asset("report.css")),
-        "script": Markup(_asset("report.js")),
+        "styles": Markup(asset("report.css")),
+        "script": Markup(asset("report.js")),
         "plotly": Markup(get_plotlyjs()),
-        "plots": Markup(_script_json(plots)),
+        "plots": Markup(script_json(plots)),
     }
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Read a file that belongs to the reports."""
     return _ASSETS.joinpath(name).read_text(encoding="utf-8")
 
 
-def _script_json(data: object) -> str:
+def script_json(data: object) -> str:
     """Write JSON that may stand in a script element: no `<` that could close it, no NaN."""
     return json.dumps(finite(data), allow_nan=False).replace("<", "\\u003c")

@@ -5,21 +5,18 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import JSONResponse
 
 from stillhouse_service import report, schemas
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.parquet import MEDIA_TYPE as PARQUET
 from stillhouse_service.parquet import check_parquet
 from stillhouse_service.routes.access import needs
-from stillhouse_service.routes.context import problems
-
-# Shorter than a client's patience: who has waited so long is told to ask again.
-_WAIT_S = 10.0
-_AGAIN_S = 2
+from stillhouse_service.routes.context import ServerSettings, problems
+from stillhouse_service.routes.operations import ACCEPTED, Long, accepted
 
 
 def analyses_of(request: Request) -> Analyses:
@@ -28,23 +25,26 @@ def analyses_of(request: Request) -> Analyses:
 
 
 Analysed = Annotated[Analyses, Depends(analyses_of)]
+Form = Literal["json", "csv", "html", "parquet"]
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
-_SAID: dict[str, Any] = {"application/json": {}, "text/csv": {}, "text/html": {}, PARQUET: {}}
-_COMPUTING: dict[int | str, dict[str, Any]] = {
-    202: {"model": schemas.Computing, "description": "Still being worked out: ask again"}
-}
+_TYPES = {"json": "application/json", "csv": "text/csv", "html": "text/html", "parquet": PARQUET}
+_REPORTS = {"html": "text/html", "md": "text/markdown", "json": "application/json"}
 
 
 @router.get(
     "/{study_id}/importance",
     response_model=schemas.Importance,
-    responses=problems(404, 422, 501) | _COMPUTING | {200: {"content": _SAID}},
+    responses=problems(404, 409, 422, 501)
+    | ACCEPTED
+    | {200: {"content": {kind: {} for kind in _TYPES.values()}}},
     dependencies=[needs("read")],
 )
 def show_importance(
     study_id: str,
     analyses: Analysed,
-    format: Annotated[Literal["json", "csv", "html", "parquet"], Query()] = "json",
+    operations: Long,
+    settings: ServerSettings,
+    format: Annotated[Form, Query()] = "json",
     pairs: Annotated[
         int | None, Query(ge=0, description="so many pairs, the strongest first; else all")
     ] = None,
@@ -52,50 +52,64 @@ def show_importance(
     """Say which parameters mattered, which way to turn them, and whether the data allows it."""
     if format == "parquet":
         check_parquet()
-    found = analyses.importance(study_id, _WAIT_S)
-    if found is None:
-        return _computing(study_id)
-    if pairs is not None:
+    make = _importance_maker(analyses, study_id, format, pairs)
+    known = analyses.is_long(study_id, settings.n_trials_large)
+    if known is not None:
+        kind = f"importance-{format}" if format != "json" else "importance"
+        return accepted(operations.start(kind, study_id, (known, pairs), make))
+    content, media_type = make()
+    named = {"csv", "parquet"} & {format}
+    name = f'attachment; filename="importance-{study_id}.{format}"'
+    headers = {"Content-Disposition": name} if named else {}
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def _importance_maker(
+    analyses: Analyses, study_id: str, form: Form, pairs: int | None
+) -> Callable[[], tuple[bytes, str]]:
+    def make() -> tuple[bytes, str]:
+        if form == "html":
+            return analyses.importance_page(study_id).encode(), _TYPES[form]
+        found = analyses.importance(study_id)
         found = found | {
             "metrics": {
                 metric: one | {"pairs": one["pairs"][:pairs]}
                 for metric, one in found["metrics"].items()
             }
         }
-    if format == "csv":
-        return _file(report.importance_csv(found), "text/csv", f"importance-{study_id}.csv")
-    if format == "parquet":
-        name = f"importance-{study_id}.parquet"
-        return _file(report.importance_parquet(found), PARQUET, name)
-    if format == "html":
-        return Response(analyses.importance_page(study_id, found), media_type="text/html")
-    return found
+        if form == "csv":
+            return report.importance_csv(found).encode(), _TYPES[form]
+        if form == "parquet":
+            return report.importance_parquet(found), _TYPES[form]
+        shown = schemas.Importance.model_validate(found)
+        return shown.model_dump_json(by_alias=True).encode(), _TYPES[form]
+
+    return make
 
 
 @router.get(
     "/{study_id}/report",
-    responses=problems(404, 422)
-    | _COMPUTING
-    | {200: {"content": {"text/html": {}, "text/markdown": {}, "application/json": {}}}},
+    responses=problems(404, 409, 422)
+    | ACCEPTED
+    | {200: {"content": {kind: {} for kind in _REPORTS.values()}}},
     response_class=Response,
     dependencies=[needs("read")],
 )
 def show_report(
-    study_id: str, analyses: Analysed, format: Annotated[report.Form, Query()] = "html"
+    study_id: str,
+    analyses: Analysed,
+    operations: Long,
+    settings: ServerSettings,
+    format: Annotated[report.Form, Query()] = "html",
 ) -> Response:
     """Give the report: one HTML page that loads nothing from anywhere, Markdown, or JSON."""
-    said = analyses.report(study_id, format, _WAIT_S)
-    if said is None:
-        return _computing(study_id)
-    kinds = {"html": "text/html", "md": "text/markdown", "json": "application/json"}
-    return Response(said, media_type=kinds[format])
 
+    def make() -> tuple[bytes, str]:
+        return analyses.report(study_id, format).encode(), _REPORTS[format]
 
-def _file(content: str | bytes, media_type: str, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(content, media_type=media_type, headers=headers)
-
-
-def _computing(study_id: str) -> Response:
-    body = schemas.Computing(study_id=study_id).model_dump()
-    return JSONResponse(body, status_code=202, headers={"Retry-After": str(_AGAIN_S)})
+    known = analyses.is_long(study_id, settings.n_trials_large)
+    if known is not None:
+        kind = f"report-{format}" if format != "html" else "report"
+        return accepted(operations.start(kind, study_id, known, make))
+    content, media_type = make()
+    return Response(content, media_type=media_type)

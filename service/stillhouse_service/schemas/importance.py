@@ -134,10 +134,3 @@ class Importance(Out):
     incumbent: int | None = Field(description="number of the best trial")
     ablation: Ablation | None
     ablation_note: str | None = Field(description="why there is none")
-
-
-class Computing(Out):
-    """Still being worked out: ask again in `Retry-After` seconds."""
-
-    state: Literal["computing"] = "computing"
-    study_id: str
