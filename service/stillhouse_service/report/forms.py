@@ -39,12 +39,14 @@ def render(
         "notes": [
             note
             for note in (
+                sentences.finalized_note(facts),
                 sentences.split_note(facts),
                 sentences.threshold_note(facts),
                 sentences.noise_note(facts),
             )
             if note
         ],
+        "summary": [asdict(row) for row in facts.summary()],
         "comparison": [asdict(row) for row in facts.comparison()],
         "noise_floor": max(facts.noise_floor, default=None),
         "failures": [

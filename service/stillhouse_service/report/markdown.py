@@ -28,6 +28,7 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
         f"{study['spec']['budget']['trials']} trials measured."
     )
     yield _text(" ".join(sentences.outcome(facts)))
+    yield from _finalized(facts)
     yield "## Baseline and best feasible trial"
     rows = [tables.comparison_cells(row) for row in facts.comparison()]
     if rows and facts.winner is not None:
@@ -69,6 +70,20 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
         yield f"```yaml\n{schedule.rstrip()}\n```"
     yield "## Environment"
     yield _table(["", ""], [[n, t] for n, t in tables.environment_rows(facts, environment)])
+
+
+def _finalized(facts: Facts) -> Iterable[str]:
+    note = sentences.finalized_note(facts)
+    if not note:
+        return
+    yield "## Summary"
+    rows = [tables.comparison_cells(row) for row in facts.summary()]
+    if rows:
+        yield _table(
+            ["", "baseline", "finalized winner", "change"],
+            [[row["name"], row["baseline"], row["best"], row["change"]] for row in rows],
+        )
+    yield _text(note)
 
 
 def _metric(metric: str, of_metric: Json) -> Iterable[str]:
