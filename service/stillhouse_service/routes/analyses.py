@@ -29,14 +29,15 @@ Form = Literal["json", "csv", "html", "parquet"]
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 _TYPES = {"json": "application/json", "csv": "text/csv", "html": "text/html", "parquet": PARQUET}
 _REPORTS = {"html": "text/html", "md": "text/markdown", "json": "application/json"}
+Answers = dict[int | str, dict[str, Any]]
+_SAYS: Answers = {200: {"content": dict.fromkeys(_TYPES.values(), {})}}
+_REPORTED: Answers = {200: {"content": dict.fromkeys(_REPORTS.values(), {})}}
 
 
 @router.get(
     "/{study_id}/importance",
     response_model=schemas.Importance,
-    responses=problems(404, 409, 422, 501)
-    | ACCEPTED
-    | {200: {"content": {kind: {} for kind in _TYPES.values()}}},
+    responses=problems(404, 409, 422, 501) | ACCEPTED | _SAYS,
     dependencies=[needs("read")],
 )
 def show_importance(
@@ -89,9 +90,7 @@ def _importance_maker(
 
 @router.get(
     "/{study_id}/report",
-    responses=problems(404, 409, 422)
-    | ACCEPTED
-    | {200: {"content": {kind: {} for kind in _REPORTS.values()}}},
+    responses=problems(404, 409, 422) | ACCEPTED | _REPORTED,
     response_class=Response,
     dependencies=[needs("read")],
 )
