@@ -29,7 +29,6 @@ _DOUBT = 1e-4
 # sure of themselves, and the probability counts up to this much more.
 _WANTED_RATE, _MOST_CAUTION = 0.25, 2.0
 _N_RECENT = 8
-_LIKELY = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,6 @@ class Belief:
         self._eta: float | None = None
         if evidence.is_feasible.any():
             feasible = x_every[evidence.is_feasible]
-            if len(x_pending):
-                # What a running trial is likely to reach is nothing to be gained by another one.
-                is_likely = self._log_p_feasible(x_pending) > math.log(_LIKELY)
-                feasible = np.concatenate([feasible, x_pending[is_likely]])
             self._eta = float(self._objective.predict(feasible)[0].min())
 
     def score(self, rows: Rows) -> Array:
