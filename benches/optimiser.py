@@ -134,7 +134,15 @@ def _tables(
         pairs = [(ours, "1", peer, "1") for peer in PEERS for ours in OURS]
         pairs.append(("forest", "8", "forest", "1"))
         tables[f"paired{family}"] = (
-            ["paired", "pairs", "median change", "each cell", "wins", "losses", "Wilcoxon p"],
+            [
+                "paired",
+                "pairs (each cell)",
+                "median change",
+                "each cell",
+                "wins",
+                "losses",
+                "Wilcoxon p",
+            ],
             [_paired(found, kinds, *pair) for pair in pairs],
         )
     return tables
@@ -187,7 +195,8 @@ def _paired(
     p = float(wilcoxon(np.log(ratios)).pvalue) if len(ratios) > 5 else None
     cells = " ".join(_change(cell) if cell else "–" for cell in by_cell)
     wins, losses = sum(r < 1 for r in ratios), sum(r > 1 for r in ratios)
-    return [name, len(ratios), f"{_change(ratios)} %", cells, wins, losses, p]
+    pairs = f"{len(ratios)} ({' '.join(str(len(cell)) for cell in by_cell)})"
+    return [name, pairs, f"{_change(ratios)} %", cells, wins, losses, p]
 
 
 def _change(ratios: Sequence[float]) -> str:
