@@ -75,7 +75,8 @@ class Terms:
         )
         owner = {int(k): i for i, group in enumerate(groups) for k in group}
         numbers = [owner[int(k)] for k in self._numbers]
-        self._layers = np.flatnonzero(np.isin(numbers, layers)) if len(layers) > 1 else None
+        alike = np.flatnonzero(np.isin(numbers, layers))
+        self._layers = alike if len(alike) > 1 else None
         common = [] if self._layers is None else [len(groups), len(groups)]
         categories = [owner[int(k)] for k in self._categories]
         each = [*numbers, *numbers, *categories]

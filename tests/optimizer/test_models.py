@@ -56,3 +56,13 @@ def test_a_running_trial_makes_its_surroundings_more_certain(name: str) -> None:
     if name != "forest_plain":  # grown anew, its trees differ
         np.testing.assert_allclose(mean_after, mean, rtol=1e-9)
         assert (variance_after < variance).all()
+
+
+@pytest.mark.parametrize("layers, is_category", [((0,), False), ((0, 1), True), ((), False)])
+def test_fewer_than_two_layers_have_nothing_in_common(
+    layers: tuple[int, ...], is_category: bool
+) -> None:
+    kinds = [is_category] * 2 + [False] * (len(GROUPS) - 2)
+    x = removed(5, 9)
+    expected = Terms(GROUPS, kinds).of(x)
+    np.testing.assert_array_equal(Terms(GROUPS, kinds, layers=layers).of(x), expected)
