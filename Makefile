@@ -6,10 +6,16 @@ EXTRAS := dev,device
 ONLY ?=
 ARGS ?=
 
-.PHONY: demo test test-slow check serve bench tables venv clean accept-ncs2
+.PHONY: demo experiment experiment-quick test test-slow check serve bench tables venv clean accept-ncs2
 
 demo: .venv/installed  ## the main job, end to end, on real data
 	@$(BIN)/stillhouse demo
+
+experiment: .venv/installed  ## every stage of the research plan, on real data
+	@$(BIN)/stillhouse experiment run examples/digits/experiment.yaml --page docs/experiments/digits.md
+
+experiment-quick: .venv/installed  ## the same in the small
+	@$(BIN)/stillhouse experiment run examples/digits/experiment-quick.yaml --folder experiment-quick
 
 # One thread in each of two processes: faster than two threads in one, on two cores.
 test: .venv/installed  ## every test but the slow ones

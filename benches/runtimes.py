@@ -68,7 +68,7 @@ class Demo:
         with Store(engine).read() as view:
             study_id = view.studies.ids_in([StudyState.FINISHED])[0]
             study = view.studies.named(study_id)
-            baseline = view.baselines.named(study.baseline_id)
+            baseline = view.baselines.of(study)
             self.overheads_s = []
             for row in view.log.measurements_of_study(study_id):
                 attempt = view.stages.attempt(row.attempt_id)

@@ -18,6 +18,7 @@ from torch import nn
 
 import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
+from stillhouse_compression import checkpoint
 from stillhouse_compression.batchnorm import recalibrate_batchnorm
 from stillhouse_compression.errors import TrainingDiverged
 from stillhouse_compression.evaluate import Evaluation, evaluate
@@ -31,6 +32,7 @@ from stillhouse_compression.layers import (
     layer_table,
     weight_shapes,
 )
+from stillhouse_compression.layout import to_cpu
 from stillhouse_compression.original import DistillerScheduler, Engine
 from stillhouse_compression.probe import make_probe
 from stillhouse_compression.schedule.config import dict_config
@@ -38,7 +40,6 @@ from stillhouse_compression.schedule.scheduler import CompressionScheduler
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.survival import trace
 from stillhouse_compression.template.safe_yaml import dump
-from stillhouse_compression.thinning.report import ThinningReport
 from stillhouse_compression.thinning.thin import thin
 from stillhouse_compression.train import Images, Trainer
 from stillhouse_compression.training import TrainingSettings
@@ -114,7 +115,8 @@ class CompressedModel:
 def compress(task: CompressionTask, hooks: Hooks | None = None) -> CompressedModel:
     """Run one trial's compression.
 
-    The same task gives the same bytes for the same thread count on the same kind of machine.
+    The same task gives the same bytes for the same thread count on the same kind of machine, and
+    so does one that was taken up again from its hooks' checkpoint.
 
     Args:
         task: What to do.
@@ -165,23 +167,33 @@ class _Run:
             task.seed,
             hooks,
         )
-        self.scheduler: CompressionScheduler | DistillerScheduler
-        if task.engine == "distiller":
-            self.scheduler = DistillerScheduler(self.model, self.trainer.optimizer, task.schedule)
-        else:
-            self.scheduler = dict_config(self.model, self.trainer.optimizer, task.schedule)
         self.history: list[dict[str, float | int | str]] = []
-        self.reports: list[ThinningReport] = []
+        self.reports: list[dict[str, Any]] = []
+        self.n_epochs = 0  # done before this run took it up
+        self.scheduler: CompressionScheduler | DistillerScheduler
+        optimizer = self.trainer.optimizer
+        if task.engine == "distiller":  # its masks and policies have no state that could be kept
+            self.scheduler = DistillerScheduler(self.model, optimizer, task.schedule)
+        elif (state := checkpoint.load(hooks, self.trainer)) is not None:
+            self.n_epochs = int(state["n_epochs"])
+            self.history, self.reports = state["notes"]["history"], state["notes"]["reports"]
+            self.scheduler = dict_config(
+                self.model, optimizer, task.schedule, resumed_epoch=self.n_epochs - 1
+            )
+            checkpoint.restore(state, self.trainer, self.scheduler)
+        else:
+            self.scheduler = dict_config(self.model, optimizer, task.schedule)
 
     def train(self) -> None:
         """Epochs under the schedule, thinning, recovery, BatchNorm."""
         settings = self.settings
-        for epoch in range(settings.epochs):
+        for epoch in range(self.n_epochs, settings.epochs):
             self._epoch(epoch, "schedule")
-        # Masks made in the last epoch act on the weights even if no minibatch followed.
-        self.scheduler.mask_all_weights()
-        self._thin()
-        for epoch in range(settings.epochs, settings.total_epochs):
+        if self.n_epochs <= settings.epochs:
+            # Masks made in the last epoch act on the weights even if no minibatch followed.
+            self.scheduler.mask_all_weights()
+            self._thin()
+        for epoch in range(max(self.n_epochs, settings.epochs), settings.total_epochs):
             self._epoch(epoch, "recovery")
         if settings.recovery_epochs:
             self.scheduler.mask_all_weights()
@@ -199,7 +211,7 @@ class _Run:
             return self._export(score)
 
     def _export(self, score: Evaluation) -> CompressedModel:
-        self.model.cpu()
+        to_cpu(self.model)
         onnx = export_onnx(self.model, self.info.shape)
         probe = make_probe(self.model, self.data)
         rows = layer_table(self.model, self.info.shape, self.dense_shapes, self.dense_macs)
@@ -226,7 +238,7 @@ class _Run:
             layers=[row.to_json() for row in rows],
             survival=trace(self.model, onnx, probe),
             history=self.history,
-            thinning=[report.to_json() for report in self.reports],
+            thinning=self.reports,
             warnings=list(self.scheduler.warnings),
         )
 
@@ -257,13 +269,16 @@ class _Run:
                 "top1": score.top1,
             }
         )
+        if isinstance(scheduler, CompressionScheduler):
+            notes = {"history": self.history, "reports": self.reports}
+            checkpoint.save(self.hooks, epoch + 1, self.trainer, notes, scheduler)
 
     def _thin(self) -> None:
         self.hooks.progress({"stage": "thinning"})
         with self.hooks.on_host():
             report = thin(self.model, self.info.shape, self.trainer.optimizer, self.scheduler)
         if report.cut or not self.reports:
-            self.reports.append(report)
+            self.reports.append(report.to_json())
 
 
 def _rules_lr(schedule: Mapping[str, Any]) -> bool:

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from stillhouse_compression.hooks import Hooks
+from stillhouse_compression.layout import fastest_layout, layout_kept
 from stillhouse_compression.modes import evaluating
-from stillhouse_compression.train import Images, to_format
+from stillhouse_compression.train import Images
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,11 @@ def evaluate(model: nn.Module, images: Images, hooks: Hooks, batch_size: int = 2
     """
     top1 = top5 = 0
     loss = 0.0
-    with evaluating(model):
+    layout = fastest_layout(model, images.example())
+    with evaluating(model), layout_kept(model):
         for x, y in images.batches(batch_size):
             with hooks.minibatch():
-                logits = model(to_format(x)).float()
+                logits = model(x.contiguous(memory_format=layout)).float()
                 best = logits.topk(min(5, logits.shape[1]), dim=1).indices  # (batch, 5)
                 is_right = best == y[:, None]
                 top1 += int(is_right[:, 0].sum())

@@ -46,7 +46,10 @@ def export_onnx(model: nn.Module, input_shape: Sequence[int]) -> bytes:
             calls = _computing_calls(model, example)
             graph_bytes = _export_legacy(model, example)
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ExportError(f"torch cannot export this network: {_first_line(error)}") from error
+        raise ExportError(
+            f"torch cannot export this network: {_first_line(error)}; write its forward with "
+            f"operations that ONNX's opset {OPSET} has, and without branches on values"
+        ) from error
     exported = onnx.load_from_string(graph_bytes)
     name_canonically(exported, model, calls, INPUT_NAME)
     try:

@@ -32,11 +32,15 @@ class Hooks:
             "epoch": 3, "epochs": 8, "loss": 0.12, "top1": 0.98}``.
         is_cancelled: Asked before every minibatch; True ends the task with `Cancelled`.
         host_lock: Held for every minibatch; None where no device shares this machine.
+        save_checkpoint: Given the training's whole state after every epoch; None: not wanted.
+        load_checkpoint: Asked once, at the start, for the last state that was saved, if any.
     """
 
     progress: Callable[[Progress], None] = _say_nothing
     is_cancelled: Callable[[], bool] = _never
     host_lock: HostLock | None = None
+    save_checkpoint: Callable[[bytes], None] | None = None
+    load_checkpoint: Callable[[], bytes | None] | None = None
 
     def minibatch(self) -> AbstractContextManager[None]:
         """Enter a minibatch: leave if cancelled, wait while a device is timing.

@@ -43,7 +43,7 @@ def make_probe(model: nn.Module, data: Dataset, n: int = N_PROBES) -> Probe:
         n: Images at most.
     """
     images = Images(data, "validation", torch.device("cpu"))
-    x = images.normalise(images.pixels[:n])
+    x = images.normalise(images.augmentation.centre(images.take(slice(0, n))))
     with evaluating(model):
         outputs = model(x)
     return Probe(npy_bytes(x.numpy()), npy_bytes(outputs.numpy()))

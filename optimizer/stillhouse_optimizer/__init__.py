@@ -2,25 +2,35 @@
 
 Depends on: smac, ConfigSpace, scikit-learn, scipy, numpy. Knows nothing of networks, databases
 or HTTP: plain data in, plain data out.
+
+Names load on first use, so that who only reads a problem does not import SMAC.
 """
 
-from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
-from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
-from stillhouse_optimizer.feasibility import is_certain, is_feasible
-from stillhouse_optimizer.importance import Importance, importance, importances
-from stillhouse_optimizer.incumbent import Incumbent, incumbent
-from stillhouse_optimizer.inputs import per_config
-from stillhouse_optimizer.propose import propose
-from stillhouse_optimizer.spec import (
-    Config,
-    Constraint,
-    Observation,
-    Parameter,
-    Problem,
-    Proposal,
-    is_maximised,
-)
-from stillhouse_optimizer.stopping import Budget, stop_reason
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
+    from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
+    from stillhouse_optimizer.feasibility import is_certain, is_feasible
+    from stillhouse_optimizer.importance import Importance, importance, importances
+    from stillhouse_optimizer.incumbent import Incumbent, incumbent
+    from stillhouse_optimizer.inputs import per_config
+    from stillhouse_optimizer.propose import propose
+    from stillhouse_optimizer.spec import (
+        Config,
+        Constraint,
+        Observation,
+        Parameter,
+        Problem,
+        Proposal,
+        is_maximised,
+    )
+    from stillhouse_optimizer.stopping import Budget, stop_reason
 
 __all__ = [
     "Budget",
@@ -47,3 +57,46 @@ __all__ = [
     "share_lower_bound",
     "stop_reason",
 ]
+
+_HOMES = {
+    "Budget": "stopping",
+    "Config": "spec",
+    "Constraint": "spec",
+    "Importance": "importance",
+    "Incumbent": "incumbent",
+    "Observation": "spec",
+    "OptimizerError": "errors",
+    "PairedCounts": "bounds",
+    "Parameter": "spec",
+    "Problem": "spec",
+    "ProblemError": "errors",
+    "Proposal": "spec",
+    "SpaceExhausted": "errors",
+    "importance": "importance",
+    "importances": "importance",
+    "incumbent": "incumbent",
+    "is_certain": "feasibility",
+    "is_feasible": "feasibility",
+    "is_maximised": "spec",
+    "per_config": "inputs",
+    "propose": "propose",
+    "share_lower_bound": "bounds",
+    "stop_reason": "stopping",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """Three functions are named like their modules; the functions are what the package shows."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -13,13 +13,17 @@ from stillhouse.errors import (
     UnexpectedAnswer,
     WaitTimeout,
 )
-from stillhouse.shapes import Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.experiments import Experiment
+from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.signature import is_genuine
 
 __all__ = [
     "ArtifactCorrupt",
+    "AskedTrial",
     "Baseline",
     "Client",
     "ConnectionFailed",
+    "Experiment",
     "Importance",
     "Problem",
     "ProblemError",
@@ -29,4 +33,5 @@ __all__ = [
     "TrialDetail",
     "UnexpectedAnswer",
     "WaitTimeout",
+    "is_genuine",
 ]

@@ -12,7 +12,8 @@ from typing import Any, Self
 import httpx
 
 from stillhouse.errors import ConnectionFailed
-from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById
+from stillhouse.experiments import Experiments
+from stillhouse.resources import Artifacts, Baselines, Catalogue, Studies, TrialsById, Webhooks
 from stillhouse.transport import Transport
 
 
@@ -26,8 +27,10 @@ class Client:
         devices: Devices that hosts have offered it.
         baselines: Networks to compress.
         studies: Searches for the best schedule.
+        experiments: Stages of the research plan: cases instead of a search.
         trials: Their trials, by id.
         artifacts: Stored bytes, by SHA-256.
+        webhooks: Addresses that it tells of events.
 
     Example:
         with Client("http://127.0.0.1:8321") as client:
@@ -66,8 +69,10 @@ class Client:
         self.devices = Catalogue(self._transport, "devices")
         self.baselines = Baselines(self._transport)
         self.studies = Studies(self._transport)
+        self.experiments = Experiments(self._transport)
         self.trials = TrialsById(self._transport)
         self.artifacts = Artifacts(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     def health(self) -> dict[str, Any]:
         """Say that the server is alive, and which version it is.

@@ -6,12 +6,13 @@ Depends on: the standard library; `transport` speaks HTTP.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from stillhouse.errors import ArtifactCorrupt
-from stillhouse.shapes import Baseline, Importance, Json, Study, Trial, TrialDetail
+from stillhouse.experiments import Experiment
+from stillhouse.shapes import AskedTrial, Baseline, Importance, Json, Study, Trial, TrialDetail
 from stillhouse.transport import Transport
 from stillhouse.waiting import wait_until_over
 
@@ -88,9 +89,26 @@ class Studies:
         """
         return Study.from_json(self._transport.post(_path("studies"), dict(spec)))
 
-    def list(self) -> Sequence[Study]:
-        """Give all of them, newest first."""
-        items = self._transport.pages(_path("studies"), {"page_size": _PAGE_SIZE})
+    def list(
+        self,
+        states: Sequence[str] = (),
+        name: str | None = None,
+        device: str | None = None,
+        order: str = "-created",
+    ) -> Sequence[Study]:
+        """Give all of them, or those that are looked for.
+
+        Args:
+            states: In any of these; empty: in any.
+            name: Part of their name, whatever the case.
+            device: As their specs name it.
+            order: `-created` (newest first), `created`, `name` or `-name`.
+        """
+        asked: dict[str, str | int | Sequence[str]] = {"page_size": _PAGE_SIZE, "order": order}
+        asked |= {"state": states} if states else {}
+        asked |= {} if name is None else {"name": name}
+        asked |= {} if device is None else {"device": device}
+        items = self._transport.pages(_path("studies"), asked)
         return [Study.from_json(item) for item in items]
 
     def get(self, study_id: str) -> Study:
@@ -118,6 +136,63 @@ class Studies:
         """
         path = _path("studies", study_id, "trials")
         return Trial.from_json(self._transport.post(path, {"config": dict(config)}))
+
+    def ask(self, study_id: str, n: int = 1, lease_s: float = 3600.0) -> Sequence[AskedTrial]:
+        """Get the next trials to run, of a study whose trials are run outside.
+
+        Args:
+            study_id: A study of runner `outside`.
+            n: How many are wanted, at most 64.
+            lease_s: Time to tell what came of each; `trials.extend` gives more.
+
+        Returns:
+            At most n of them; none when the study is over or all its trials are given out.
+
+        Raises:
+            ProblemError: The study is run by the server, is paused or was ended early.
+        """
+        path = _path("studies", study_id, "ask")
+        answer = self._transport.post(path, {"n": n, "lease_s": lease_s})
+        return [AskedTrial.from_json(item) for item in answer["items"]]
+
+    def import_trials(
+        self, study_id: str, trials: Sequence[Json] | None = None, csv: str | None = None
+    ) -> int:
+        """Bring trials that were run elsewhere into a study; all of them or none.
+
+        Args:
+            study_id: A study that is not over. In one of runner `outside` they count as told; in
+                another the optimizer learns from them, and no incumbent comes of them.
+            trials: `{"config", "metrics", "state"}` each; `state` may be left out.
+            csv: Or a table: columns named after parameters and metrics, perhaps `state`.
+
+        Returns:
+            How many.
+
+        Raises:
+            ProblemError: One is none of the study's space or lacks a metric; `problems` has all.
+        """
+        body = {"csv": csv} if trials is None else {"trials": [dict(one) for one in trials]}
+        answer = self._transport.post(_path("studies", study_id, "trials", "import"), body)
+        return int(answer["n"])
+
+    def finalize(
+        self, study_id: str, training: Json | None = None, seed: int | None = None
+    ) -> Experiment:
+        """Train its winner at full length and measure it on the test split.
+
+        Args:
+            study_id: A study that has ended, with a winner.
+            training: Settings instead of the server's choice: as long as the baseline's recipe.
+            seed: None: one that no trial of the study had.
+
+        Raises:
+            ProblemError: It has not ended, has no winner, or the training does not fit.
+        """
+        body = {"training": dict(training or {}), "seed": seed}
+        return Experiment.from_json(
+            self._transport.post(_path("studies", study_id, "finalize"), body)
+        )
 
     def set_priority(self, study_id: str, priority: int) -> Study:
         """Let its work go before that of studies with a lower priority; all begin with 0."""
@@ -151,20 +226,36 @@ class Studies:
             lambda: self.get(study_id), f"study {study_id}", timeout_s, poll_s, on_change=on_change
         )
 
-    def trials(self, study_id: str) -> Sequence[Trial]:
-        """Give every trial of it, in `number` order."""
-        items = self._transport.pages(
-            _path("studies", study_id, "trials"), {"page_size": _PAGE_SIZE}
-        )
+    def trials(
+        self,
+        study_id: str,
+        states: Sequence[str] = (),
+        is_feasible: bool | None = None,
+        order: str = "number",
+    ) -> Sequence[Trial]:
+        """Give every trial of it, or those that are looked for.
+
+        Args:
+            study_id: The study.
+            states: In any of these; empty: in any.
+            is_feasible: Whether they keep the limits; None: it does not matter.
+            order: `number`, or a metric, least first (trials without it are left out); `-` in
+                front turns it round.
+        """
+        asked: dict[str, str | int | Sequence[str]] = {"page_size": _PAGE_SIZE, "order": order}
+        asked |= {"state": states} if states else {}
+        asked |= {} if is_feasible is None else {"is_feasible": is_feasible}
+        items = self._transport.pages(_path("studies", study_id, "trials"), asked)
         return [Trial.from_json(item) for item in items]
 
     def importance(self, study_id: str) -> Importance:
         """Say which parameters mattered for which metric (fANOVA over the finished trials)."""
-        return Importance.from_json(self._transport.get(_path("studies", study_id, "importance")))
+        path = _path("studies", study_id, "importance")
+        return Importance.from_json(self._transport.get_made_json(path))
 
     def report(self, study_id: str) -> str:
         """Give the report: one self-contained HTML page."""
-        return self._transport.get_text(_path("studies", study_id, "report"))
+        return self._transport.get_made(_path("studies", study_id, "report")).text
 
 
 class TrialsById:
@@ -176,6 +267,46 @@ class TrialsById:
     def get(self, trial_id: str) -> TrialDetail:
         """Give one with its layers, schedule, events and measurements."""
         return TrialDetail.from_json(self._transport.get(_path("trials", trial_id)))
+
+    def tell(self, asked: AskedTrial, metrics: Mapping[str, float]) -> Trial:
+        """Say what was measured of an asked trial; saying it again is harmless.
+
+        Args:
+            asked: From `studies.ask`.
+            metrics: The study's objective, every limited metric and what else is worth keeping;
+                `<metric>_low` and `<metric>_high` are ends of an interval.
+
+        Raises:
+            ProblemError: A metric is missing, not finite or impossible; the trial was told before
+                with other values, or is somebody else's by now.
+        """
+        return self._tell(asked, {"metrics": dict(metrics)})
+
+    def tell_failure(self, asked: AskedTrial, reason: str, kind: str = "failed") -> Trial:
+        """Say that an asked trial has no result; the optimizer learns from that too.
+
+        Args:
+            asked: From `studies.ask`.
+            reason: One or two sentences.
+            kind: `failed`, `diverged`, `out-of-memory` or `unsupported` (it could never run).
+        """
+        return self._tell(asked, {"failure": {"class": kind, "reason": reason}})
+
+    def extend(
+        self, asked: AskedTrial, lease_s: float = 3600.0, progress: Json | None = None
+    ) -> bool:
+        """Keep an asked trial for so much longer; tell whether its result is still wanted.
+
+        Raises:
+            ProblemError: It is somebody else's by now.
+        """
+        body = {"token": asked.token, "lease_s": lease_s, "progress": dict(progress or {})}
+        answer = self._transport.post(_path("trials", asked.id, "extend"), body)
+        return not answer["is_cancelled"]
+
+    def _tell(self, asked: AskedTrial, what: Json) -> Trial:
+        body = {"token": asked.token, **what}
+        return Trial.from_json(self._transport.post(_path("trials", asked.id, "tell"), body))
 
 
 class Artifacts:
@@ -205,6 +336,40 @@ class Artifacts:
         return data
 
 
+class Webhooks:
+    """Addresses that the server tells of events; for administrators."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, url: str, kinds: Sequence[str] = (), study_id: str | None = None) -> Json:
+        """Have an address told of events from now on; the answer alone holds its `secret`.
+
+        Args:
+            url: Of the public internet, unless the server's settings allow more.
+            kinds: Kinds of events, such as `state` or `incumbent`; empty: all.
+            study_id: Of this study alone.
+
+        Raises:
+            ProblemError: The server does not call that address.
+        """
+        body = {"url": url, "kinds": list(kinds), "study": study_id}
+        return dict(self._transport.post(_path("webhooks"), body))
+
+    def list(self) -> Sequence[Json]:
+        """Give all of them, newest first, without secrets."""
+        return list(self._transport.pages(_path("webhooks")))
+
+    def end(self, webhook_id: str) -> Json:
+        """Tell it nothing more."""
+        return dict(self._transport.post(_path("webhooks", webhook_id, "end")))
+
+    def deliveries(self, webhook_id: str) -> Sequence[Json]:
+        """Give what it was told and what became of that, newest first."""
+        path = _path("webhooks", webhook_id, "deliveries")
+        return list(self._transport.pages(path, {"page_size": _PAGE_SIZE}))
+
+
 class Catalogue:
     """What the server has: networks, data sets, devices."""
 
@@ -215,3 +380,16 @@ class Catalogue:
     def list(self) -> Sequence[Json]:
         """Give all of them."""
         return list(self._transport.pages(_path(self._noun)))
+
+    def get(self, name: str, **query: str | int) -> Json:
+        """Give one in full, by its name or id.
+
+        Args:
+            name: Of one of them; the server tells networks and devices.
+            query: E.g. `n_classes=7` of a network.
+
+        Raises:
+            ProblemError: The server has no such one.
+        """
+        answer: Json = self._transport.get(_path(self._noun, name), query)
+        return answer

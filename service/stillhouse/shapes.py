@@ -13,7 +13,7 @@ from typing import Any, Self
 from stillhouse.errors import UnexpectedAnswer
 
 Json = Mapping[str, Any]
-Scalar = bool | int | float | str
+Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ class Trial(Shape):
     Attributes:
         number: 0, 1, 2, ... within its study.
         config: Value of each active parameter.
-        origin: `initial`, `model` or `random`.
+        origin: `initial`, `model`, `random` or `enqueued`; `imported` or `foreign` where another
+            study or a file brought it.
         prediction: What the model expected, with spread; empty unless it proposed the trial.
         metrics: What was measured; None before that.
         is_feasible: Whether it meets every constraint; None unless complete.
@@ -161,6 +162,40 @@ class TrialDetail(Trial):
     training: Json | None
     events: Sequence[Json]
     measurements: Sequence[Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedTrial(Shape):
+    """A trial to run, of a study whose trials are run outside.
+
+    Attributes:
+        trial: The Trial, as the server shows it.
+        token: What it is told with.
+        expires_at: Then somebody else gets it, unless it is extended.
+        schedule: The plain schedule of its config; None where the study has no template.
+        training: The plain fine-tuning settings, likewise.
+    """
+
+    trial: Json
+    token: str
+    expires_at: str
+    schedule: Json | None
+    training: Json | None
+
+    @property
+    def id(self) -> str:
+        """The trial's id."""
+        return str(self.trial["id"])
+
+    @property
+    def number(self) -> int:
+        """0, 1, 2, ... within its study."""
+        return int(self.trial["number"])
+
+    @property
+    def config(self) -> Mapping[str, Scalar]:
+        """Value of each active parameter."""
+        return dict(self.trial["config"])
 
 
 @dataclass(frozen=True, kw_only=True)

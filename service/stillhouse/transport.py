@@ -6,7 +6,7 @@ Depends on: httpx.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -15,14 +15,16 @@ import httpx
 
 from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer
 
-Params = Mapping[str, str | int]
+Params = Mapping[str, str | int | bool | Sequence[str]]
+_LONGEST_PAUSE_S = 60.0
 
 
 class Transport:
     """One server, spoken to over HTTP.
 
     Every request is tried again when the connection fails: an order carries an `Idempotency-Key`,
-    by which the server does it once however often it arrives.
+    by which the server does it once however often it arrives. Where it is asked too often (429), it
+    is left alone for as long as it says.
     """
 
     def __init__(
@@ -55,9 +57,32 @@ class Transport:
         """
         return _json(self._request("GET", path, params=params))
 
-    def get_text(self, path: str, params: Params | None = None) -> str:
-        """Ask for text; errors as in `get`."""
-        return self._request("GET", path, params=params).text
+    def get_made(self, path: str) -> httpx.Response:
+        """Ask for what may take long: waits for the operation behind a 202; errors as in `get`.
+
+        Raises:
+            UnexpectedAnswer: The operation failed.
+        """
+        answer = self._request("GET", path)
+        if answer.status_code != httpx.codes.ACCEPTED:
+            return answer
+        at, pause_s = str(_json(answer).get("id", "")), self._first_pause_s
+        while True:
+            now = self.get(f"/v1/operations/{at}")
+            if now["state"] == "done":
+                return self._request("GET", str(now["result"]))
+            if now["state"] == "failed":
+                raise UnexpectedAnswer(f"GET {path}: {now['error']}")
+            self._sleep(pause_s)
+            pause_s = min(2 * pause_s, 5.0)
+
+    def get_made_json(self, path: str) -> Any:
+        """Ask for JSON that may take long to make; errors as in `get_made`."""
+        return _json(self.get_made(path))
+
+    def get_bytes(self, path: str, params: Params | None = None) -> bytes:
+        """Ask for a file; errors as in `get`."""
+        return self._request("GET", path, params=params).content
 
     def post(self, path: str, body: Any = None) -> Any:
         """Send JSON, get JSON; errors as in `get`.
@@ -106,7 +131,9 @@ class Transport:
         for n_left in range(self._n_retries, -1, -1):
             try:
                 answer = self._http.request(method, path, params=params, json=body, headers=headers)
-                break
+                if answer.status_code != httpx.codes.TOO_MANY_REQUESTS or n_left == 0:
+                    break
+                pause_s = max(pause_s, _asked_pause_s(answer))
             except httpx.TransportError as error:
                 if n_left == 0:
                     raise self._failed(error) from error
@@ -119,6 +146,12 @@ class Transport:
     def _failed(self, error: httpx.TransportError) -> ConnectionFailed:
         reason = str(error) or type(error).__name__
         return ConnectionFailed(f"no answer from {self._http.base_url}: {reason}")
+
+
+def _asked_pause_s(answer: httpx.Response) -> float:
+    """Seconds that a server which is asked too often wants to be left alone."""
+    said = answer.headers.get("Retry-After", "")
+    return min(float(said), _LONGEST_PAUSE_S) if said.isascii() and said.isdigit() else 0.0
 
 
 def _json(answer: httpx.Response) -> Any:

@@ -10,9 +10,10 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from stillhouse_optimizer.importance import importances
 from stillhouse_service import report, views
+from stillhouse_service.errors import Conflict
 from stillhouse_service.incumbents import observed, problem_of
+from stillhouse_service.repositories.trials import FOREIGN
 from stillhouse_service.store import Store
 
 _N_KEPT = 32
@@ -26,6 +27,19 @@ class Analyses:
         self._lock = threading.Lock()  # one at a time: each wants every core
         self._kept: OrderedDict[tuple[str, int], dict[str, Any]] = OrderedDict()
 
+    def is_long(self, study_id: str, n_trials_large: int) -> int | None:
+        """Give the number of trials that an analysis would stand on, where it takes long.
+
+        None: it does not, or has been worked out already.
+
+        Raises:
+            NotFound: No such study.
+        """
+        with self._store.read() as view:
+            view.studies.named(study_id)
+            n = view.trials.n_told_of(study_id)
+        return None if n <= n_trials_large or (study_id, n) in self._kept else n
+
     def importance(self, study_id: str) -> dict[str, Any]:
         """Say which parameters matter for the objective and each limit, as docs/api.md has it.
 
@@ -34,8 +48,12 @@ class Analyses:
         """
         with self._store.read() as view:
             study = view.studies.named(study_id)
-            history = [observed(trial) for trial in view.trials.told_of(study_id)]
+            history = [observed(trial) for trial in view.trials.own_of(study_id)]
+        if study.experiment_id is not None:  # its one parameter names the cases
+            return {"study_id": study_id, "n_trials": len(history), "metrics": {}}
         key = (study_id, len(history))
+        from stillhouse_optimizer.importance import importances  # on use: it loads scikit-learn
+
         with self._lock:
             if key not in self._kept:
                 problem = problem_of(study)
@@ -63,18 +81,27 @@ class Analyses:
 
         Raises:
             NotFound: No such study.
+            Conflict: It has no network, so that there is nothing to compare.
         """
+        with self._store.read() as view:
+            if view.studies.named(study_id).baseline_id is None:
+                raise Conflict(
+                    f"study {study_id} has no network to report on; its trials and its importance "
+                    "are there"
+                )
         found = self.importance(study_id)
         with self._store.read() as view:
             study = view.studies.named(study_id)
-            rows = view.trials.page(study_id, limit=int(study.spec["budget"]["trials"]), after=None)
+            n = view.trials.n_of(study_id)
+            every = view.trials.page(study_id, limit=n, after=None)
+            rows = [row for row in every if row.origin != FOREIGN]
             trials = [
                 views.trial_detail(view, view.trials.detailed(row.id))
                 if row.id == study.incumbent_id
                 else views.trial(row)
                 for row in rows
             ]
-            baseline = views.baseline(view.baselines.named(study.baseline_id))
+            baseline = views.baseline(view.baselines.of(study))
             shown = views.study(view, study)
         return report.render_html(
             shown.model_dump(mode="json", by_alias=True),

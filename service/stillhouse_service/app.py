@@ -15,23 +15,37 @@ from fastapi import FastAPI
 
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.asking import Asking
 from stillhouse_service.bell import Bell
+from stillhouse_service.contract import install_contract
 from stillhouse_service.database import open_engine, prepare, wait_for
+from stillhouse_service.deliveries import Deliverer
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.limits import BodyLimit
+from stillhouse_service.operations import Operations
 from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
+from stillhouse_service.rates import RateLimit
 from stillhouse_service.routes import (
     analyses,
+    asking,
     baselines,
     devices,
+    experiments,
+    finalizations,
+    lists,
+    networks,
     problem_pages,
     server,
     streams,
     studies,
     tokens,
     trials,
+    webhooks,
+)
+from stillhouse_service.routes import (
+    operations as operation_routes,
 )
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store, Topic
@@ -60,13 +74,16 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     wait_for(engine)
     revision = prepare(engine)
     store = Store(engine, clock)
-    artifacts = ArtifactStore(settings.artifact_dir)
+    artifacts = ArtifactStore(settings.artifact_dir, settings.max_artifact_bytes)
     jobs_bell, news_bell = Bell(), Bell()
     is_stopping = threading.Event()
+    operations = Operations(news_bell.ring, clock)
     driver = Driver(store, artifacts, settings)
+    deliverer = Deliverer(store, settings)
 
     def on_commit(topics: frozenset[Topic]) -> None:
         news_bell.ring()
+        deliverer.wake(is_new_webhook="webhooks" in topics)
         if "jobs" in topics:
             jobs_bell.ring()
         if "driver" in topics:
@@ -77,6 +94,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         driver.start()
+        deliverer.start()
         try:
             yield
         finally:
@@ -84,6 +102,8 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
             jobs_bell.ring()
             news_bell.ring()
             driver.stop()
+            deliverer.stop()
+            operations.stop()
             engine.dispose()
 
     app = FastAPI(
@@ -98,23 +118,34 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.store = store
     app.state.artifacts = artifacts
     app.state.analyses = Analyses(store)
+    app.state.asking = Asking(store)
+    app.state.operations = operations
     app.state.schema_revision = revision
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
     for part in (
         server,
+        networks,
         problem_pages,
         baselines,
+        lists,
         studies,
         streams,
         trials,
+        asking,
         analyses,
         devices,
+        experiments,
+        finalizations,
         tokens,
+        webhooks,
+        operation_routes,
     ):
         app.include_router(part.router)
     app.include_router(devices.host_router)
+    install_contract(app)
     app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RateLimit, rate_per_s=settings.rate_per_s, is_local=settings.is_local)
     return app

@@ -119,6 +119,7 @@ def _spend(work: UnitOfWork, attempt: AttemptRow, failure: Failure, settings: Se
             failure.failure_class,
             f"{failure.reason} (given up after {stage.n_spent} attempts)",
             failure.layers,
+            failure.log,
         )
     stage.failure = failure.to_json()
     work.move(stage, StageState.FAILED, who="server", reason=failure.reason)

@@ -34,7 +34,7 @@ def choose_baseline(
     recipe = dict(wanted.get("recipe") or {})
     seed = int(wanted.get("seed", 0))
     model, dataset = str(wanted["model"]), str(wanted["dataset"])
-    baseline = _find(client, model, dataset, recipe, seed) or client.baselines.create(
+    baseline = find_baseline(client, model, dataset, recipe, seed) or client.baselines.create(
         model, dataset, recipe, seed
     )
     if baseline.is_over:
@@ -81,7 +81,7 @@ def complete_baseline(client: Client, named: str, dataset: str | None = None) ->
     return found
 
 
-def _find(
+def find_baseline(
     client: Client, model: str, dataset: str, recipe: Mapping[str, Any], seed: int
 ) -> Baseline | None:
     """Give the newest that asks for the same and has not failed."""

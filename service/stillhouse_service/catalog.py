@@ -1,6 +1,6 @@
 """The networks and data sets of this server.
 
-Depends on: stillhouse_compression.
+Depends on: stillhouse_compression, whose networks are imported on use: they bring torch along.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.training import check_recipe
 from stillhouse_service import schemas
@@ -18,6 +17,8 @@ from stillhouse_service.errors import Problem, SpecRejected
 
 def list_models() -> schemas.Models:
     """Show every network."""
+    from stillhouse_compression import models
+
     return schemas.Models(
         items=[
             schemas.ModelInfo(
@@ -33,6 +34,8 @@ def list_models() -> schemas.Models:
 
 def list_datasets() -> schemas.Datasets:
     """Show every data set."""
+    from stillhouse_compression import datasets
+
     return schemas.Datasets(
         items=[
             schemas.DatasetInfo(
@@ -50,6 +53,8 @@ def list_datasets() -> schemas.Datasets:
 @lru_cache(maxsize=16)
 def parameter_shapes(model: str, dataset: str) -> Mapping[str, tuple[int, ...]]:
     """Name and shape of every parameter of a network with a data set's number of classes."""
+    from stillhouse_compression import datasets, models
+
     network = models.build(model, datasets.dataset_info(dataset).n_classes)
     return {name: tuple(weight.shape) for name, weight in network.named_parameters()}
 
@@ -60,6 +65,8 @@ def check_baseline(model: str, dataset: str, recipe: Mapping[str, Any]) -> None:
     Raises:
         SpecRejected: With every problem.
     """
+    from stillhouse_compression import datasets, models
+
     problems = []
     shapes = []
     try:
@@ -67,6 +74,11 @@ def check_baseline(model: str, dataset: str, recipe: Mapping[str, Any]) -> None:
     except CompressionError as error:
         problems.append(Problem("model", str(error)))
     try:
+        if ":" in dataset:
+            raise CompressionError(
+                "a path of the server's disk is not taken over REST: name it there first, with "
+                f"`stillhouse dataset add NAME {dataset}`, then give that name"
+            )
         shapes.append(datasets.dataset_info(dataset).shape)
     except CompressionError as error:
         problems.append(Problem("dataset", str(error)))

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any
 
-from stillhouse_compression import datasets, models
 from stillhouse_compression.errors import Problem as Found
-from stillhouse_compression.original import missing_distiller
 from stillhouse_compression.template import Template, check_against_model, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import ProblemError
@@ -50,14 +48,23 @@ def check_study(
     """
     problems: list[Problem] = []
     usable = None
-    if baseline is None:
+    for name, given in (("parameters", spec.parameters), ("forbidden", spec.forbidden)):
+        if given is not None:
+            message = "a study that this server runs has a template instead"
+            problems.append(Problem(name, message))
+    if spec.baseline is None:
+        message = "missing; only a study of runner `outside` has none"
+        problems.append(Problem("baseline", message))
+    elif baseline is None:
         problems.append(Problem("baseline", f"no baseline {spec.baseline!r}"))
     elif baseline.state != BaselineState.COMPLETE:
         message = f"baseline {baseline.id} is {baseline.state}; a study needs a complete one"
         problems.append(Problem("baseline", message))
     else:
         usable = baseline
-    if spec.device not in DEVICE_KINDS | known_devices:
+    if spec.device is None:
+        problems.append(Problem("device", "missing; only a study of runner `outside` has none"))
+    elif spec.device not in DEVICE_KINDS | known_devices:
         known = ", ".join(sorted(DEVICE_KINDS | known_devices))
         problems.append(Problem("device", f"no device {spec.device!r}; known are {known}"))
     for i, objective in enumerate(spec.objectives):
@@ -65,9 +72,14 @@ def check_study(
             message = f"no metric {objective!r}; there are {', '.join(METRICS)}"
             problems.append(Problem(f"objectives[{i}]", message))
     problems += _constraint_problems(spec, usable)
-    if spec.engine == "distiller" and computes_here and (missing := missing_distiller()):
-        problems.append(Problem("engine", missing))
+    if spec.engine == "distiller" and computes_here:
+        from stillhouse_compression.original import missing_distiller  # on use: it loads torch
+
+        if (missing := missing_distiller()) is not None:
+            problems.append(Problem("engine", missing))
     template, template_problems = _template_of(spec, usable)
+    if not spec.template:
+        template_problems = [Problem("template", "missing")]
     problems += template_problems
     search: dict[str, Any] = {}
     if template is not None:
@@ -152,16 +164,18 @@ def _template_of(
     try:
         template = parse_template(spec.template, spec.training)
     except TemplateErrors as error:
-        return None, [_located(found) for found in error.problems]
+        return None, [located(found) for found in error.problems]
     if baseline is None:
         return template, []
+    from stillhouse_compression import datasets, models  # on use: they load torch
+
     n_classes = datasets.dataset_info(baseline.dataset).n_classes
     model = models.build(baseline.model, n_classes)
     found = check_against_model(template, model, engine=spec.engine)
-    return template, [_located(one) for one in found]
+    return template, [located(one) for one in found]
 
 
-def _located(found: Found) -> Problem:
+def located(found: Found) -> Problem:
     """Give a template's problem its path in the spec."""
     is_training = found.path == "training" or found.path.startswith(("training.", "training["))
     path = found.path if is_training else f"template.{found.path}".rstrip(".")

@@ -1,6 +1,6 @@
 """Where training and compression run: a Dask cluster, embedded or elsewhere.
 
-Depends on: distributed. Hands out plain functions of plain data; the database, not Dask, gives out
+Depends on: cluster. Hands out plain functions of plain data; the database, not Dask, gives out
 attempts, so Dask itself never runs anything twice.
 """
 
@@ -14,22 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import dask
-import distributed
-
-from stillhouse_service import tasks
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.cluster import GPU, Cluster, Surroundings, Worker
 from stillhouse_service.errors import ComputeUnavailable
 from stillhouse_service.settings import Settings
 
-# distributed's public classes carry no types; this module is their one user.
-_Client: Any = distributed.Client
-_LocalCluster: Any = distributed.LocalCluster
-
 _log = logging.getLogger(__name__)
-_WORKER_TTL = "60s"  # a frozen worker is given up after this
-_CLOSE_S = 5.0
-_FLAG_KEPT_S = 24 * 3600.0
+_LOOK_S = 1.0  # between two looks at the workers
+_OBEYS_S = 30.0  # a task that was cancelled and runs on for longer is ended with its worker
 
 
 @dataclass(frozen=True)
@@ -66,9 +58,13 @@ class Compute:
         self._artifacts = artifacts
         self._on_end = on_end
         self._on_progress = on_progress
-        self._cluster: Any = None
-        self._client: Any = None
+        self._cluster: Cluster | None = None
+        self._workers: list[Worker] = []
+        self._looked_at = float("-inf")
         self._futures: dict[str, Any] = {}
+        self._runs: dict[str, str] = {}  # attempt -> number of the run that has begun it
+        self._cancelled_at: dict[str, float] = {}
+        self._unwanted: set[str] = set()  # of the server before, on a cluster not yet reached
         self._lock = threading.Lock()
 
     @property
@@ -84,12 +80,17 @@ class Compute:
     @property
     def scheduler_address(self) -> str | None:
         """Where the scheduler in use listens; none before the first stage."""
-        return None if self._client is None else str(self._client.scheduler.address)
+        return None if self._cluster is None else self._cluster.address
 
     def n_free(self) -> int:
         """Count the stages that may be submitted now."""
+        if not self.is_offered:
+            return 0
+        n_slots = self._settings.n_slots
+        if self._settings.n_compute == 0 and self._settings.compute != "embedded":
+            n_slots = max(1, sum(not worker.is_silent for worker in self._workers))
         with self._lock:
-            return self._settings.n_compute - len(self._futures) if self.is_offered else 0
+            return n_slots - len(self._futures)
 
     def running(self) -> list[str]:
         """Name the attempts submitted and not yet ended."""
@@ -104,27 +105,53 @@ class Compute:
         """
         self._opened()
 
-    def submit(self, attempt_id: str, kind: str, order: Mapping[str, Any]) -> None:
+    def missing(self, resources: Mapping[str, float]) -> str | None:
+        """Say what no live worker offers; none: one does.
+
+        Args:
+            resources: What a stage needs, by Dask's names.
+        """
+        live = [worker for worker in self._workers if not worker.is_silent]
+        if not live:
+            return f"no live worker is connected to {self._settings.compute}"
+        if any(_offers(worker, resources) for worker in live):
+            return None
+        wanted = ", ".join(f"{name}={amount:g}" for name, amount in sorted(resources.items()))
+        return (
+            f"no compute worker offers {wanted}: start one with "
+            f"`stillhouse compute-worker SCHEDULER --resources '{wanted.replace(', ', ' ')}'`"
+        )
+
+    def submit(
+        self,
+        attempt_id: str,
+        stage_id: str,
+        kind: str,
+        order: Mapping[str, Any],
+    ) -> None:
         """Run a stage; its end is reported to `on_end`, always.
 
         Raises:
             ComputeUnavailable: There is no cluster, or it does not share the artifact store.
         """
-        client = self._opened()
-        future = client.submit(
-            tasks.run,
-            kind,
-            dict(order),
-            tasks.Surroundings(
-                attempt_id=attempt_id,
-                folder=str(self._artifacts.folder),
-                lock_dir=self._settings.lock_dir,
-                n_threads=self._settings.n_threads,
-                progress_s=self._settings.progress_s,
-            ),
-            key=attempt_id,
-            pure=False,
-            retries=0,
+        # On use: it brings torch along.
+        from stillhouse_service import tasks
+
+        cluster = self._opened()
+        settings, resources = self._settings, needs_of(kind, order)
+        surroundings = Surroundings(
+            attempt_id=attempt_id,
+            stage_id=stage_id,
+            store=self._artifacts.address,
+            max_artifact_bytes=settings.max_artifact_bytes,
+            store_patience_s=settings.store_patience_s,
+            lock_dir=settings.lock_dir,
+            n_threads=settings.n_threads,
+            progress_s=settings.progress_s,
+            device="cuda" if resources.get(GPU) else "cpu",
+        )
+        future = cluster.submit(
+            attempt_id, tasks.run, kind, dict(order), surroundings, resources=resources
         )
         with self._lock:
             self._futures[attempt_id] = future
@@ -132,78 +159,102 @@ class Compute:
 
     def cancel(self, attempt_id: str) -> None:
         """Ask a running task to end; it looks before every minibatch."""
-        tasks.flag_of(self._artifacts.folder, attempt_id).touch()
+        if self._cluster is None:
+            self._unwanted.add(attempt_id)
+        else:
+            self._cancelled_at.setdefault(attempt_id, time.monotonic())
+            self._cluster.cancel(attempt_id)
 
     def forget(self, attempt_id: str) -> None:
         """Drop what was kept of an attempt that has ended."""
-        tasks.flag_of(self._artifacts.folder, attempt_id).unlink(missing_ok=True)
+        self._runs.pop(attempt_id, None)
+        self._cancelled_at.pop(attempt_id, None)
+        if self._cluster is not None:
+            with suppress(ComputeUnavailable):
+                self._cluster.forget(attempt_id)
 
-    def tidy(self) -> None:
-        """Remove the flags of attempts that ended long ago."""
-        long_ago = time.time() - _FLAG_KEPT_S
-        for flag in tasks.flag_of(self._artifacts.folder, "any").parent.iterdir():
-            if flag.stat().st_mtime < long_ago:
-                flag.unlink(missing_ok=True)
+    def look(self) -> None:
+        """Look at the workers: what runs on one that has fallen silent is lost.
+
+        Raises:
+            ComputeUnavailable: The scheduler does not answer.
+        """
+        now = time.monotonic()
+        if self._cluster is None or now - self._looked_at < _LOOK_S:
+            return
+        if not self._cluster.is_open:
+            return  # its attempts are reported as lost; the next stage reaches it again
+        self._looked_at = now
+        self._workers = self._cluster.workers()
+        for worker in self._workers:
+            if self._cluster.is_restarting(worker.address):
+                continue
+            if worker.is_silent:
+                why = f"has been silent for {self._settings.frozen_s:g} s"
+            elif self._is_deaf(worker, now):
+                why = f"did not end a cancelled task within {_OBEYS_S:g} s"
+            else:
+                continue
+            _log.warning("compute worker %s %s: it is started again", worker.address, why)
+            for attempt_id in worker.running:
+                self._give_up(attempt_id, f"the compute worker {worker.address} {why}")
+            self._cluster.restart(worker.address)
+
+    def _is_deaf(self, worker: Worker, now: float) -> bool:
+        """Tell whether all that a worker runs was cancelled long ago."""
+        since = [self._cancelled_at.get(key, now) for key in worker.running]
+        return bool(since) and now - max(since) > _OBEYS_S
 
     def close(self) -> None:
         """End everything that runs, and an embedded cluster with it."""
         with self._lock:
             futures, self._futures = self._futures, {}
-        for attempt_id in futures:
-            self.cancel(attempt_id)
-        if self._client is not None:
-            with suppress(TimeoutError, OSError):
-                self._client.close(timeout=_CLOSE_S)
-        if self._cluster is not None:
-            with suppress(TimeoutError, OSError):
-                self._cluster.close(timeout=_CLOSE_S)
-        self._client = self._cluster = None
+        if self._cluster is None:
+            return
+        with suppress(ComputeUnavailable):
+            for attempt_id in futures:
+                self.cancel(attempt_id)
+        self._cluster.close()
+        self._cluster, self._workers = None, []
 
-    def _opened(self) -> Any:
+    def _opened(self) -> Cluster:
         """Start or reach the cluster, and make sure that it shares the artifact store."""
-        if self._client is not None and self._client.status == "running":
-            return self._client
+        if self._cluster is not None and self._cluster.is_open:
+            return self._cluster
         self.close()
-        if self._settings.compute == "embedded":
-            try:
-                self._cluster = _embedded_cluster(self._settings)
-            except (RuntimeError, OSError, TimeoutError) as error:
-                raise ComputeUnavailable(f"no worker process starts: {error}") from error
-            client = _Client(self._cluster, set_as_default=False)
-        else:
-            try:
-                client = _Client(self._settings.compute, timeout="5s", set_as_default=False)
-            except (OSError, TimeoutError, ValueError) as error:
-                raise ComputeUnavailable(
-                    f"no Dask scheduler answers at {self._settings.compute}: {error}"
-                ) from error
-        proof = self._artifacts.put(b"stillhouse: this store is shared\n", "text/plain")
-        probe = client.submit(
-            tasks.can_read, str(self._artifacts.folder), proof.sha256, pure=False, retries=0
-        )
+        cluster = Cluster(self._settings, self._heard)
         try:
-            is_shared = probe.result(timeout=60)
-        except Exception as error:  # whatever a foreign worker raises
-            client.close()
-            raise ComputeUnavailable(f"the compute workers do not answer: {error}") from error
-        if not is_shared:
-            client.close()
-            raise ComputeUnavailable(
-                f"the compute workers do not see the artifact folder {self._artifacts.folder}: "
-                "mount it there under the same path"
-            )
-        client.subscribe_topic(tasks.PROGRESS_TOPIC, self._progressed)
-        self._client = client
-        return client
+            for attempt_id in self._unwanted:  # before the proof: they may hold every worker
+                cluster.cancel(attempt_id)
+            cluster.prove_shared(self._artifacts.place)
+            self._workers = cluster.workers()
+        except BaseException:
+            cluster.close()
+            raise
+        self._unwanted.clear()
+        self._cluster = cluster
+        return cluster
 
-    def _progressed(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        _, message = event
-        self._on_progress(str(message["attempt_id"]), message["progress"])
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        attempt_id = str(message["attempt_id"])
+        if "progress" in message:
+            self._on_progress(attempt_id, message["progress"])
+        elif self._runs.setdefault(attempt_id, message["run"]) != message["run"]:
+            # A scheduler that is not ours may run the task of a dead worker again by itself.
+            self._give_up(attempt_id, "its compute worker died, and Dask began it anew")
+
+    def _give_up(self, attempt_id: str, reason: str) -> None:
+        """Report an attempt as lost whose end Dask will not, or must not, report."""
+        with self._lock:
+            future = self._futures.pop(attempt_id, None)
+        if future is not None:
+            future.release()
+            self._on_end(End(attempt_id, "lost", {}, reason))
 
     def _ended(self, attempt_id: str, future: Any) -> None:
         with self._lock:
             if self._futures.pop(attempt_id, None) is None:
-                return  # closing: nobody wants to know
+                return  # closing, or given up: nobody wants to know
         if future.status == "finished":
             self._on_end(End(attempt_id, "returned", future.result()))
             return
@@ -214,34 +265,11 @@ class Compute:
         self._on_end(End(attempt_id, "lost", {}, reason))
 
 
-def _embedded_cluster(settings: Settings) -> Any:
-    """Start worker processes on this machine that die with this one; each runs one stage."""
-    threads: dict[str, str] = {
-        name: str(settings.n_threads)
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    }
-    # Threads that wait for one another spin only briefly: with libgomp's default, two threads on a
-    # busy two-core machine took ten times as long an image as one; sleeping at once
-    # (OMP_WAIT_POLICY=PASSIVE) costs a half more on a quiet machine (ResNet-20, batch 32).
-    threads["GOMP_SPINCOUNT"] = "10000"
-    # Dask's own choice is one BLAS thread and a malloc setting that cost 1.7x the CPU time of a
-    # training step. The process starts with this environment, before numpy is imported.
-    dask.config.set(
-        {
-            "distributed.nanny.pre-spawn-environ": threads,
-            "distributed.scheduler.worker-ttl": _WORKER_TTL,
-            "distributed.admin.log-length": 1000,
-        }
-    )
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # it narrates every connection
-    return _LocalCluster(
-        n_workers=settings.n_compute,
-        threads_per_worker=1,  # seeds and thread counts of torch belong to a process
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        memory_limit=0,
-        silence_logs=logging.ERROR,
-        # Its HTTP server cannot be left out; on port 0 it is in nobody's way.
-        scheduler_kwargs={"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
-    )
+def needs_of(kind: str, order: Mapping[str, Any]) -> dict[str, float]:
+    """Read off a stage what its worker must offer; a dry run trains nothing and needs nothing."""
+    wanted: Mapping[str, float] = {} if kind == "dry-run" else order.get("resources") or {}
+    return {name: float(amount) for name, amount in wanted.items()}
+
+
+def _offers(worker: Worker, resources: Mapping[str, float]) -> bool:
+    return all(worker.resources.get(name, 0.0) >= amount for name, amount in resources.items())

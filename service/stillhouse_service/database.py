@@ -207,7 +207,7 @@ def head_revision() -> str:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate up to `revision`, whatever is there."""
     config = _migrations()
-    with engine.begin() as connection:
+    with _migrating(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
@@ -215,9 +215,33 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 def downgrade(engine: Engine, revision: str) -> None:
     """Migrate down to `revision`; `base` empties the database."""
     config = _migrations()
-    with engine.begin() as connection:
+    with _migrating(engine) as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
+
+
+@contextmanager
+def _migrating(engine: Engine) -> Iterator[Connection]:
+    """One transaction in which SQLite lets a table be rebuilt that others point to.
+
+    SQLite changes a column by writing its table anew; dropping the old one would break every
+    foreign key to it, so they are looked at once, when all is done.
+    """
+    is_sqlite = engine.dialect.name == "sqlite"
+    with engine.connect() as connection:
+        pooled: Any = connection.connection
+        if is_sqlite:
+            pooled.execute("PRAGMA foreign_keys=OFF").close()
+        try:
+            with connection.begin():
+                yield connection
+                if is_sqlite:
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchone()
+                    if broken is not None:
+                        raise SchemaMismatch(f"a row of {broken[0]} names one of {broken[2]}, lost")
+        finally:
+            if is_sqlite:
+                pooled.execute("PRAGMA foreign_keys=ON").close()
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def run_demo(
         console.print("Waiting for an earlier demo's processes to end ...")
 
     children: list[Child] = []
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = signal.signal(signal.SIGTERM, interrupted)
     try:
         with held_folder(root, on_wait) as folder:
             try:
@@ -86,8 +86,8 @@ def run_demo(
 def _run(console: Console, folder: DemoFolder, spec: dict[str, Any], children: list[Child]) -> Path:
     url = f"http://127.0.0.1:{free_port()}"
     with Client(url) as client:
-        _start_server(console, client, folder, children)
-        _start_device_host(console, client, folder, children)
+        start_server(console, client, folder, children)
+        start_device_host(console, client, folder, children)
 
         def check() -> None:
             for child in children:
@@ -114,9 +114,10 @@ def _run(console: Console, folder: DemoFolder, spec: dict[str, Any], children: l
         return folder.summary
 
 
-def _start_server(
+def start_server(
     console: Console, client: Client, folder: DemoFolder, children: list[Child]
 ) -> None:
+    """Start the server that a client waits for, its database and artifacts in a folder."""
     console.print(f"Server at {client.url} (API page: {client.url}/docs)")
     command = [sys.executable, "-m", "stillhouse_service.cli", "serve"]
     command += ["--port", client.url.rsplit(":", 1)[1]]
@@ -126,9 +127,10 @@ def _start_server(
     wait_for("the server", lambda: _answers(client), children, _START_S)
 
 
-def _start_device_host(
+def start_device_host(
     console: Console, client: Client, folder: DemoFolder, children: list[Child]
 ) -> None:
+    """Start a device host that offers this machine's processor to a client's server."""
     command = [sys.executable, "-m", "stillhouse_benchmark", "--server", client.url]
     command += ["--device", _DEVICE, "--name", "demo"]
     command += ["--cache-dir", str(folder.path / "worker-cache")]
@@ -181,5 +183,6 @@ def _study(console: Console, client: Client, spec: dict[str, Any]) -> Study:
     return study
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupted(number: int, frame: FrameType | None) -> None:
+    """Let SIGTERM end a run as Ctrl-C does."""
     raise KeyboardInterrupt

@@ -16,18 +16,27 @@ from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from stillhouse_service import attempts, dry_runs, leases, outcomes, steps
+from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps
 from stillhouse_service.artifacts import ArtifactStore
-from stillhouse_service.compute import Compute, End
+from stillhouse_service.clock import ClockWatch
+from stillhouse_service.compute import Compute, End, needs_of
 from stillhouse_service.errors import ComputeUnavailable, LeaseLost
 from stillhouse_service.failures import Failure
 from stillhouse_service.settings import Settings
-from stillhouse_service.states import AttemptState, StageState, StudyState
-from stillhouse_service.store import Store
+from stillhouse_service.states import (
+    AttemptState,
+    BaselineState,
+    StageState,
+    StudyState,
+    is_final,
+)
+from stillhouse_service.store import Store, UnitOfWork
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.5  # leases run out and pauses end without anybody telling
 _REST_S = 5.0  # before trying again what has just failed
+_N_LOOKED_AT = 200  # waiting stages; those that no worker can do must not hide the others
+_WAITS = "waits_for"  # in a baseline's progress
 _ACTIVE = (StudyState.CHECKING, StudyState.RUNNING, StudyState.PAUSED)
 
 
@@ -44,8 +53,11 @@ class Driver:
         self._progress_lock = threading.Lock()
         self._resting: dict[str, float] = {}  # what has failed -> when to try again
         self._compute_problem: str | None = None
+        self._unmet: dict[str, str] = {}  # study or baseline -> what no worker offers
+        self._artifacts = artifacts
         self._has_taken_over = False
         self._steps = steps.Steps(store, settings)
+        self._clock = ClockWatch(store)
         self._compute = Compute(settings, artifacts, self._on_end, self._on_progress)
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
 
@@ -54,7 +66,6 @@ class Driver:
 
         A database that goes away just now does not end the server: its thread tries again.
         """
-        self._compute.tidy()
         self._guarded("taking over", self._take_over)
         self._thread.start()
 
@@ -77,6 +88,9 @@ class Driver:
         self._has_taken_over = True
 
     def _run(self) -> None:
+        # Loaded here, so that neither the server's start nor a transaction waits for it.
+        import stillhouse_optimizer.bounds  # noqa: F401
+
         while not self._stop.is_set():
             self._wake.clear()
             if not self._has_taken_over:
@@ -89,6 +103,7 @@ class Driver:
             self._guarded("leases", self._expire_leases)
             self._guarded("compute", self._hand_out)
             self._guarded("studies", self._advance_studies)
+            self._guarded("baselines", self._say_what_baselines_wait_for)
             self._wake.wait(_TICK_S)
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
@@ -99,6 +114,7 @@ class Driver:
             step()
         except ComputeUnavailable as error:
             self._compute_problem = str(error)
+            self._unmet = {}
             _log.error("%s; next try in %g s", error, _REST_S)
             self._resting[what] = time.monotonic() + _REST_S
         except (OperationalError, InterfaceError) as error:
@@ -125,8 +141,10 @@ class Driver:
             self._note_progress(attempt_id, message)
         while self._ends:
             # Taken off only when it is stored: a report that a full disk kept out comes again.
-            self._take_end(self._ends[0])
+            ended = self._take_end(self._ends[0])
             self._compute.forget(self._ends.popleft().attempt_id)
+            if ended is not None:
+                checkpoints.remove(self._artifacts.place, ended)
 
     def _note_progress(self, attempt_id: str, progress: Mapping[str, Any]) -> None:
         with self._store.begin() as work:
@@ -139,30 +157,40 @@ class Driver:
             elif stage.baseline_id is not None:
                 work.baselines.named(stage.baseline_id).progress = dict(progress)
 
-    def _take_end(self, end: End) -> None:
-        """Store how an attempt ended, and what follows from it."""
+    def _take_end(self, end: End) -> str | None:
+        """Store how an attempt ended, and what follows from it.
+
+        Returns:
+            Its stage, if that has ended for good.
+        """
         try:
             with self._store.begin() as work:
-                attempt = work.stages.attempt(end.attempt_id)
-                if end.kind == "lost":
-                    attempts.lose(work, attempt, end.reason, self._settings)
-                elif "failure" in end.answer:
-                    failure = Failure(**end.answer["failure"])
-                    attempts.fail(work, attempt, failure, self._settings)
-                elif "is_cancelled" in end.answer:
-                    attempts.release(work, attempt, "the task was told to end")
-                else:
-                    stage = attempts.succeed(work, attempt)
-                    if stage.kind == "train":
-                        outcomes.trained(work, stage, end.answer)
-                    elif stage.kind == "dry-run":
-                        dry_runs.made(work, stage, end.answer)
-                    else:
-                        outcomes.compressed(work, stage, end.answer)
+                self._take(work, end)
         except LeaseLost as error:
             _log.info("compute reported too late: %s", error)
+        with self._store.read() as view:
+            stage = view.stages.stage(view.stages.attempt(end.attempt_id).stage_id)
+            return stage.id if is_final(stage.state) else None
+
+    def _take(self, work: UnitOfWork, end: End) -> None:
+        attempt = work.stages.attempt(end.attempt_id)
+        if end.kind == "lost":
+            attempts.lose(work, attempt, end.reason, self._settings)
+        elif "failure" in end.answer:
+            attempts.fail(work, attempt, Failure(**end.answer["failure"]), self._settings)
+        elif "is_cancelled" in end.answer:
+            attempts.release(work, attempt, "the task was told to end")
+        else:
+            stage = attempts.succeed(work, attempt)
+            if stage.kind == "train":
+                outcomes.trained(work, stage, end.answer)
+            elif stage.kind == "dry-run":
+                dry_runs.made(work, stage, end.answer)
+            else:
+                outcomes.compressed(work, stage, end.answer)
 
     def _expire_leases(self) -> None:
+        self._clock.look()  # first: a clock that was set must not end every lease
         with self._store.read() as view:
             if not view.stages.expired(view.now):
                 return
@@ -179,32 +207,65 @@ class Driver:
         if not self._compute.is_offered:
             self._compute_problem = "this server was started without compute"
             return
-        n_free = self._compute.n_free()
-        if n_free <= 0:
+        self._compute.look()
+        if self._compute.n_free() <= 0:
             return
         with self._store.read() as view:
-            waiting = [stage.id for stage in view.stages.waiting("compute", view.now, n_free)]
+            waiting = [
+                (
+                    stage.id,
+                    stage.study_id or stage.baseline_id or "",
+                    needs_of(stage.kind, stage.order),
+                )
+                for stage in view.stages.waiting("compute", view.now, _N_LOOKED_AT)
+            ]
         if waiting:
-            self._compute.open()  # before any attempt is spent on a cluster that is not there
+            # Before any attempt is spent on what cannot work.
+            self._compute.open()
+            self._artifacts.check_room(self._settings.min_free_bytes)
             self._compute_problem = None
-        for stage_id in waiting:
+        unmet: dict[str, str] = {}
+        for stage_id, subject, needs in waiting:
+            if (missing := self._compute.missing(needs)) is not None:
+                unmet[subject] = missing
+            elif self._compute.n_free() > 0:
+                self._submit(stage_id)
+        self._unmet = unmet
+
+    def _submit(self, stage_id: str) -> None:
+        with self._store.begin() as work:
+            stage = work.stages.stage(stage_id)
+            if stage.state != StageState.WAITING:
+                return  # cancelled meanwhile
+            attempt = attempts.start(work, stage, self._compute.name, lease_s=None)
+            kind, order = stage.kind, stage.order
+        try:
+            self._compute.submit(attempt.id, stage_id, kind, order)
+        except Exception:
             with self._store.begin() as work:
-                stage = work.stages.stage(stage_id)
-                if stage.state != StageState.WAITING:
-                    continue  # cancelled meanwhile
-                attempt = attempts.start(work, stage, self._compute.name, lease_s=None)
-                kind, order = stage.kind, stage.order
-            try:
-                self._compute.submit(attempt.id, kind, order)
-            except Exception:
-                with self._store.begin() as work:
-                    attempt = work.stages.attempt(attempt.id)
-                    attempts.release(work, attempt, "it could not be submitted")
-                raise
+                attempt = work.stages.attempt(attempt.id)
+                attempts.release(work, attempt, "it could not be submitted")
+            raise
+
+    def _say_what_baselines_wait_for(self) -> None:
+        """Put into each queued baseline's progress what no worker offers; studies have a reason."""
+        with self._store.read() as view:
+            waiting = view.baselines.in_state(BaselineState.QUEUED)
+            why = {row.id: self._compute_problem or self._unmet.get(row.id) for row in waiting}
+            untold = [row.id for row in waiting if row.progress.get(_WAITS) != why[row.id]]
+        if not untold:
+            return
+        with self._store.begin() as work:
+            for baseline_id in untold:
+                baseline = work.baselines.named(baseline_id)
+                if baseline.state == BaselineState.QUEUED:
+                    reason = why[baseline_id]
+                    baseline.progress = {} if reason is None else {_WAITS: reason}
 
     def _advance_studies(self) -> None:
         with self._store.read() as view:
             study_ids = view.studies.ids_in(_ACTIVE)
         for study_id in study_ids:
-            step = partial(self._steps.advance, study_id, self._compute_problem)
+            problem = self._compute_problem or self._unmet.get(study_id)
+            step = partial(self._steps.advance, study_id, problem)
             self._guarded(study_id, step)

@@ -37,7 +37,7 @@ def is_wanted(work: UnitOfWork, device: str) -> bool:
 
 def begin(work: UnitOfWork, study: StudyRow) -> StageRow:
     """Have compute make the untrained extremes."""
-    baseline = work.baselines.named(study.baseline_id)
+    baseline = work.baselines.of(study)
     order = {
         "model": baseline.model,
         "dataset": baseline.dataset,
@@ -60,7 +60,7 @@ def made(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) -> None:
     if problem is not None:
         _reject(work, study, problem)
         return
-    baseline = work.baselines.named(study.baseline_id)
+    baseline = work.baselines.of(study)
     networks = {_DENSE: baseline.artifacts["onnx"], **files}
     order = {"device": KIND, "networks": networks, "configs": _configs(stage)}
     outcomes.new_stage(work, "compile", order=order, study=study, device=f"{COMPILES}{KIND}")

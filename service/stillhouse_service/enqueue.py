@@ -6,6 +6,7 @@ Depends on: the store, stillhouse_optimizer.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.space import Space
@@ -27,20 +28,33 @@ def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> Tr
         SpecRejected: The config is none of its space.
     """
     study = work.studies.named(study_id)
+    if study.experiment_id is not None:
+        raise Conflict(
+            f"study {study_id} runs the cases of experiment {study.experiment_id} and no others"
+        )
     if study.state not in (StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"study {study_id} is {study.state}; wanted one that runs or is paused")
     number, limit = work.trials.n_of(study_id), study.spec["budget"].get("trials")
-    if limit is not None and number >= int(limit):
+    if limit is not None and work.trials.n_started_of(study_id) >= int(limit):
         raise Conflict(
             f"study {study_id} has all the {limit} trials of its budget; clone it with a larger one"
         )
     if work.stages.of_study(study_id, "confirm") or work.stages.of_study(study_id, "final"):
         raise Conflict(f"study {study_id} is measuring its winner; clone it to go on")
     try:
-        space = Space(problem_of(study))
-        row = space.encode(config, "config")
+        legal = legal_config(Space(problem_of(study)), config, "config")
     except ProblemError as error:
         raise SpecRejected([Problem(error.field, str(error))]) from error
+    return start_trial(work, study, number, legal, "enqueued", work.user)
+
+
+def legal_config(space: Space, config: Mapping[str, Scalar], where: str) -> dict[str, Any]:
+    """Give a config as its space writes it.
+
+    Raises:
+        ProblemError: It is none of the space, or a forbidden one.
+    """
+    row = space.encode(config, where)
     if not space.is_legal(row[None, :])[0]:
-        raise SpecRejected([Problem("config", "is forbidden by the template")])
-    return start_trial(work, study, number, space.decode(row), "enqueued", work.user)
+        raise ProblemError(where, "is a forbidden combination")
+    return space.decode(row)

@@ -4,8 +4,10 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
 
     ServiceError ── Unauthorized 401, Forbidden 403, NotFound 404,
                     Conflict 409, LeaseLost 409, IllegalTransition 409,
-                    BodyTooLarge 413, SpecRejected 422, KeyReused 422, UpgradeRequired 426,
-                    SchemaMismatch, DatabaseUnusable, ArtifactCorrupt, ComputeUnavailable 500
+                    BodyTooLarge 413, SpecRejected 422, KeyReused 422, AddressRefused 422,
+                    UpgradeRequired 426, RateLimited 429,
+                    SchemaMismatch, DatabaseUnusable, StoreUnusable, ArtifactCorrupt,
+                    ArtifactTooLarge, ComputeUnavailable 500
 """
 
 from __future__ import annotations
@@ -98,10 +100,22 @@ class KeyReused(ServiceError):
     status, slug, title = 422, "idempotency-key-reused", "Idempotency-Key used before"
 
 
+class AddressRefused(ServiceError):
+    """A webhook's address is none that this server calls."""
+
+    status, slug, title = 422, "address-refused", "Address refused"
+
+
 class BodyTooLarge(ServiceError):
     """The request is larger than the server takes."""
 
     status, slug, title = 413, "body-too-large", "Body too large"
+
+
+class RateLimited(ServiceError):
+    """The caller asks more often than the server lets in."""
+
+    status, slug, title = 429, "rate-limited", "Too many requests"
 
 
 class UpgradeRequired(ServiceError):
@@ -126,6 +140,18 @@ class ArtifactCorrupt(ServiceError):
     """Stored bytes do not have the hash they are stored under."""
 
     slug, title = "artifact-corrupt", "Artifact corrupt"
+
+
+class ArtifactTooLarge(ServiceError):
+    """Content is larger than the artifact store takes."""
+
+    slug, title = "artifact-too-large", "Artifact too large"
+
+
+class StoreUnusable(ServiceError):
+    """The artifact store's URL cannot be opened: no driver for it, or malformed."""
+
+    slug, title = "store-unusable", "Artifact store unusable"
 
 
 class ComputeUnavailable(ServiceError):

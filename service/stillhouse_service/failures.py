@@ -5,7 +5,7 @@ Depends on: the standard library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stillhouse_service.states import TrialState
@@ -17,15 +17,18 @@ class Failure:
 
     Attributes:
         stage: What was being done: `compress`, `compile`, `timing`, ...
-        failure_class: Of `DEVICE_POLICIES` or `COMPUTE_POLICIES`; `class` in JSON.
+        failure_class: Of `DEVICE_POLICIES`, `COMPUTE_POLICIES` or `OUTSIDE_POLICIES`; `class` in
+            JSON.
         reason: One or two sentences for the user.
         layers: Torch names of the layers to blame, if known.
+        log: The last lines of what the stage said, if it said any.
     """
 
     stage: str
     failure_class: str
     reason: str
     layers: tuple[str, ...] = ()
+    log: Sequence[str] = ()
 
     def to_json(self) -> dict[str, object]:
         """As stored and shown."""
@@ -34,7 +37,8 @@ class Failure:
             "class": self.failure_class,
             "reason": self.reason,
         }
-        return value | ({"layers": list(self.layers)} if self.layers else {})
+        more = {"layers": list(self.layers), "log": list(self.log)}
+        return value | {name: lines for name, lines in more.items() if lines}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ COMPUTE_POLICIES: Mapping[str, Policy] = {
     "diverged": Policy(False, advice="lower the learning rate's range, or prune more slowly"),
     "out-of-memory": Policy(False, advice="lower the batch size, or compute on a larger machine"),
     "internal": Policy(False, advice="look at the server's log; this may be a bug of Stillhouse"),
+    "too-large": Policy(False, advice="raise MAX_ARTIFACT_BYTES, or take a smaller network"),
+    "no-gpu": Policy(True, advice="install torch with CUDA on the worker, or have it offer no GPU"),
     "store": Policy(True, advice="look at the artifact store's disk: is it full or gone?"),
     "worker-lost": Policy(
         True, advice="look at the compute workers: memory, power, network; then resume"
@@ -99,7 +105,19 @@ DEVICE_POLICIES: Mapping[str, Policy] = {
     "worker-lost": Policy(True, advice="look at the device's host: is it on, is its worker up?"),
 }
 
-_LANES = {"compute": COMPUTE_POLICIES, "device": DEVICE_POLICIES}
+# What somebody tells of a trial that was run elsewhere.
+OUTSIDE_POLICIES: Mapping[str, Policy] = {
+    "failed": Policy(False, advice="look at what runs the trials"),
+    "unsupported": Policy(
+        False, TrialState.UNSUPPORTED, advice="take what cannot run out of the space"
+    ),
+    "diverged": Policy(False, advice="lower the learning rate's range"),
+    "out-of-memory": Policy(False, TrialState.UNSUPPORTED, advice="take a larger machine"),
+    "internal": Policy(False, advice="look at what runs the trials"),
+    "worker-lost": Policy(True, advice="ask for longer leases, or extend them while a trial runs"),
+}
+
+_LANES = {"compute": COMPUTE_POLICIES, "device": DEVICE_POLICIES, "outside": OUTSIDE_POLICIES}
 
 
 def policy_of(lane: str, failure_class: str) -> Policy:

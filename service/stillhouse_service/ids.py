@@ -10,7 +10,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Literal
 
-Prefix = Literal["bsl", "std", "trl", "wrk", "dev", "lse", "job", "tok"]
+Prefix = Literal["bsl", "std", "trl", "wrk", "dev", "lse", "job", "tok", "whk", "exp"]
 
 
 def new_id(prefix: Prefix) -> str:

@@ -33,7 +33,7 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
 
     assert stage.study_id is not None  # every device job belongs to a study
     study = work.studies.named(stage.study_id)
-    baseline = work.baselines.named(study.baseline_id).artifacts
+    baseline = work.baselines.of(study).artifacts
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
     split = stage.order["split"]
     precisions = device.info.get("precisions") or ["f32"]

@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stillhouse_service import attempts, catalog, dry_runs, outcomes
+from stillhouse_service import attempts, catalog, dry_runs, outcomes, warm_start
 from stillhouse_service.checks import check_study
-from stillhouse_service.errors import IllegalTransition, Problem, SpecRejected
+from stillhouse_service.errors import Conflict, IllegalTransition, Problem, SpecRejected
 from stillhouse_service.ids import new_id
 from stillhouse_service.once import Once
+from stillhouse_service.outside_checks import check_outside
 from stillhouse_service.schemas import BaselineIn, StudyChanges, StudySpec
 from stillhouse_service.states import BaselineState, StudyState, TrialState, is_final
 from stillhouse_service.store import USER, Store, UnitOfWork
@@ -51,6 +52,7 @@ def create_baseline(work: UnitOfWork, wanted: BaselineIn) -> BaselineRow:
         "dataset": row.dataset,
         "recipe": row.recipe,
         "seed": row.seed,
+        "resources": wanted.resources,
     }
     outcomes.new_stage(work, "train", order=order, baseline=row)
     return row
@@ -79,15 +81,28 @@ def create_study(
         SpecRejected: It cannot work, with every reason.
     """
     with store.read() as view:
-        baseline = view.baselines.find(spec.baseline)
+        baseline = None if spec.baseline is None else view.baselines.find(spec.baseline)
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
-    search = check_study(spec, baseline, known, computes_here)
+    if spec.runner == "outside":
+        search = check_outside(spec)
+    else:
+        search = check_study(spec, baseline, known, computes_here)
+    with store.read() as view:
+        warm_start.check(view, spec.warm_start or (), search)
     with store.begin(user) as work:
         return (once or Once()).do(work, lambda: begin_study(work, spec, search).id)
 
 
-def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) -> StudyRow:
-    """Add a checked study, and its dry run or the job that checks its baseline on its device."""
+def begin_study(
+    work: UnitOfWork,
+    spec: StudySpec,
+    search: Mapping[str, Any],
+    experiment_id: str | None = None,
+) -> StudyRow:
+    """Add a checked study, and its dry run or the job that checks its baseline on its device.
+
+    One whose trials are run outside has nothing to be checked, and begins at once.
+    """
     row = StudyRow(
         id=new_id("std"),
         name=spec.name,
@@ -101,13 +116,20 @@ def begin_study(work: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) ->
         final=None,
         failures_from=0,
         priority=0,
+        experiment_id=experiment_id,
         created_at=work.now,
         started_at=None,
         finished_at=None,
     )
     work.studies.add(row)
     work.created(row, work.user)
-    if dry_runs.is_wanted(work, spec.device):
+    for earlier in spec.warm_start or ():
+        warm_start.bring(work, row, earlier)
+    if spec.device is None:
+        row.started_at = work.now
+        work.move(row, StudyState.RUNNING, work.user)
+    elif experiment_id is None and dry_runs.is_wanted(work, spec.device):
+        # It tries a template's extremes, and an experiment has none.
         dry_runs.begin(work, row)
     else:
         outcomes.check_baseline(work, row)
@@ -118,8 +140,14 @@ def changed(study: StudyRow, changes: StudyChanges) -> StudySpec:
     """Give a study's spec with some members replaced.
 
     Raises:
+        Conflict: Its trials are an experiment's.
         SpecRejected: What comes out is no spec.
     """
+    if study.experiment_id is not None:
+        raise Conflict(
+            f"study {study.id} runs the cases of experiment {study.experiment_id}; start another "
+            "experiment instead"
+        )
     spec = {**study.spec, "name": f"{study.name} again"[:200], **changes.to_spec()}
     try:
         return StudySpec.model_validate(spec)

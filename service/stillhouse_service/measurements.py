@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
-
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """Work out a candidate's metrics.
@@ -24,6 +22,9 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         `top1_drop_high` bound the truth behind them, one-sided, 90 %; `aa_ratio`, the baseline
         against itself, tells how quiet the host was.
     """
+    # On use: it loads scipy. The driver has done so long before the first measurement.
+    from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
+
     timing = result["candidate"]
     candidate, baseline = result["accuracy"]["candidate"], result["accuracy"]["baseline"]
     n_images = candidate["n_images"]

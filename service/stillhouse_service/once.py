@@ -6,7 +6,7 @@ server killed in between leaves both or neither.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -42,17 +42,45 @@ class Once:
         Raises:
             KeyReused: The key came with another request before.
         """
-        if self.key is None:
-            return act()
-        known = work.request_keys.find(work.user, self.key)
+        known = self.found(work)
         if known is not None:
-            if known.fingerprint != self.fingerprint:
-                raise KeyReused(
-                    f"Idempotency-Key {self.key!r} came with another request before; make up a "
-                    "new key for each"
-                )
             return known.subject
         subject = act()
+        self._remember(work, subject)
+        return subject
+
+    def do_all(
+        self, work: UnitOfWork, subject: str, act: Callable[[], Sequence[str]]
+    ) -> Sequence[str]:
+        """Do what makes several things; `subject` is what they are of. As `do` otherwise."""
+        known = self.found(work)
+        if known is not None:
+            return known.subjects or ()
+        made = act()
+        self._remember(work, subject, made)
+        return made
+
+    def found(self, work: UnitOfWork) -> RequestKeyRow | None:
+        """Find what this request did before; none: it is new, or came without a key.
+
+        Raises:
+            KeyReused: The key came with another request before.
+        """
+        if self.key is None:
+            return None
+        known = work.request_keys.find(work.user, self.key)
+        if known is not None and known.fingerprint != self.fingerprint:
+            raise KeyReused(
+                f"Idempotency-Key {self.key!r} came with another request before; make up a "
+                "new key for each"
+            )
+        return known
+
+    def _remember(
+        self, work: UnitOfWork, subject: str, subjects: Sequence[str] | None = None
+    ) -> None:
+        if self.key is None:
+            return
         work.request_keys.forget_before(work.now - _KEPT)
         work.request_keys.add(
             RequestKeyRow(
@@ -60,7 +88,7 @@ class Once:
                 key=self.key,
                 fingerprint=self.fingerprint,
                 subject=subject,
+                subjects=None if subjects is None else list(subjects),
                 created_at=work.now,
             )
         )
-        return subject

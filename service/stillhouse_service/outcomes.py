@@ -38,13 +38,17 @@ def new_stage(
     study: StudyRow | None = None,
     trial: TrialRow | None = None,
     device: str | None = None,
+    is_outside: bool = False,
 ) -> StageRow:
-    """Add a stage that waits to be handed out; on a device when `device` names one."""
+    """Add a stage that waits to be handed out.
+
+    It is on a device when `device` names one, else on compute, or for whoever asks.
+    """
     study_id = study.id if study else trial.study_id if trial else None
     stage = StageRow(
         id=new_id("job"),
         kind=kind,
-        lane="compute" if device is None else "device",
+        lane="outside" if is_outside else "compute" if device is None else "device",
         state=StageState.WAITING,
         baseline_id=baseline.id if baseline else None,
         study_id=study_id,
@@ -83,6 +87,10 @@ def begun(work: UnitOfWork, stage: StageRow, who: str) -> None:
             after = TrialState.COMPRESSING if is_compressing else TrialState.BENCHMARKING
             trial.progress = {"stage": after.value}
             work.move(trial, after, who=who)
+        case "asked":
+            trial = work.trials.named(_known(stage.trial_id))
+            trial.started_at = trial.started_at or work.now
+            work.move(trial, TrialState.ASKED, who=who)
 
 
 def taken_back(work: UnitOfWork, stage: StageRow, reason: str) -> None:
@@ -96,6 +104,9 @@ def taken_back(work: UnitOfWork, stage: StageRow, reason: str) -> None:
             is_compressing = stage.kind == "compress"
             after = TrialState.QUEUED if is_compressing else TrialState.COMPRESSED
             work.move(trial, after, who=SERVER, reason=reason)
+        case "asked":
+            trial = work.trials.named(_known(stage.trial_id))
+            work.move(trial, TrialState.QUEUED, who=SERVER, reason=reason)
 
 
 def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
@@ -106,7 +117,7 @@ def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
             baseline = work.baselines.named(_known(stage.baseline_id))
             baseline.error = failure.reason
             work.move(baseline, BaselineState.FAILED, who=SERVER, reason=failure.reason)
-        case "compress" | "benchmark":
+        case "compress" | "benchmark" | "asked":
             trial = work.trials.named(_known(stage.trial_id))
             trial.failure = failure.to_json()
             work.move(trial, policy.trial_state, who=SERVER, reason=failure.reason)
@@ -192,7 +203,7 @@ def measured(
 
 def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> None:
     """The device runs the baseline: the study begins, unless no trial could ever be feasible."""
-    baseline = work.baselines.named(study.baseline_id)
+    baseline = work.baselines.of(study)
     found = measurements.of_baseline(result)
     for ours, theirs in (("params", "params"), ("macs", "macs"), ("model_bytes", "onnx_bytes")):
         if theirs in baseline.metrics:
@@ -247,6 +258,17 @@ def _confirmed(
         f"after {before[objective]:g}"
     )
     work.note(study, SERVER, kind="incumbent", before=trial.id, after=trial.id, reason=reason)
+
+
+def told(work: UnitOfWork, stage: StageRow, metrics: Mapping[str, float], who: str) -> None:
+    """Somebody has run a trial: judge it, and compare it with the incumbent."""
+    trial = work.trials.named(_known(stage.trial_id))
+    study = work.studies.named(trial.study_id)
+    trial.metrics = dict(metrics)
+    incumbents.judge(study, trial)
+    trial.progress = {}
+    work.move(trial, TrialState.COMPLETE, who=who)
+    incumbents.compare(work, study, trial, who)
 
 
 def _is_another(

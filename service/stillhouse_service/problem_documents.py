@@ -5,6 +5,7 @@ Depends on: fastapi, sqlalchemy and stillhouse_benchmark for what its messages r
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from stillhouse_service.errors import Problem, ServiceError, SpecRejected
 
 _log = logging.getLogger(__name__)
 PROBLEM_JSON = "application/problem+json"
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 def _problem(
@@ -81,9 +83,23 @@ def install_handlers(app: FastAPI) -> None:
         if not (is_passing or error.connection_invalidated):
             return on_crash(request, error)
         _log.error("%s %s: %s", request.method, request.url.path, error.orig)
-        detail = "the database cannot be used at the moment; try again"
+        is_full = "full" in str(error.orig).lower() or "no space" in str(error.orig).lower()
+        why = "its disk is full: make room" if is_full else "try again"
+        detail = f"the database cannot be used at the moment; {why}"
         answer = _problem(request, 503, "database-unavailable", "Database unavailable", detail, {})
         answer.headers["Retry-After"] = "2"
+        return answer
+
+    @app.exception_handler(OSError)
+    def on_full_disk(request: Request, error: OSError) -> JSONResponse:
+        if error.errno not in _NO_ROOM:
+            return on_crash(request, error)
+        _log.error("%s %s: %s", request.method, request.url.path, error)
+        detail = f"the artifact store cannot be written: {error.strerror}; make room"
+        answer = _problem(
+            request, 503, "store-unavailable", "Artifact store unavailable", detail, {}
+        )
+        answer.headers["Retry-After"] = "30"
         return answer
 
     @app.exception_handler(HTTPException)

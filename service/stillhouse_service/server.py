@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stillhouse_service.app import build_app
+from stillhouse_service.artifact_places import Folder, place_of
 from stillhouse_service.database import alone
 from stillhouse_service.errors import Conflict
 from stillhouse_service.settings import Settings
@@ -38,9 +39,16 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the store for one server: two drivers would take each other's stages back."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _alone(store: str | Path) -> Iterator[None]:
+    """Hold the store for one server: two drivers would take each other's stages back.
+
+    Behind a URL there is no lock: there the database's own keeps a second server out.
+    """
+    place = place_of(store)
+    if not isinstance(place, Folder):
+        yield
+        return
+    folder = place.path
     with (folder / "server.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -38,6 +38,7 @@ class TrialState(StrEnum):
     """Where a trial stands."""
 
     QUEUED = "queued"
+    ASKED = "asked"  # in the hands of whoever asked for it; only where no network is compressed
     COMPRESSING = "compressing"
     COMPRESSED = "compressed"
     BENCHMARKING = "benchmarking"
@@ -96,7 +97,11 @@ STUDY_MOVES: Mapping[StudyState, frozenset[StudyState]] = {
 
 _TRIAL_ENDS = frozenset({TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.CANCELLED})
 TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
-    TrialState.QUEUED: _TRIAL_ENDS | {TrialState.COMPRESSING},
+    # straight to complete: a late tell, taken because nobody else has told
+    TrialState.QUEUED: _TRIAL_ENDS
+    | {TrialState.COMPRESSING, TrialState.ASKED, TrialState.COMPLETE},
+    # back to queued: its asker's time is over and it is handed out again
+    TrialState.ASKED: _TRIAL_ENDS | {TrialState.QUEUED, TrialState.COMPLETE},
     # one step back: the worker was lost and the stage is handed out again
     TrialState.COMPRESSING: _TRIAL_ENDS | {TrialState.QUEUED, TrialState.COMPRESSED},
     # straight to complete: a late result of a lost lease, taken because nobody else has finished

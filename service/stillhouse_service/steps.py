@@ -16,14 +16,11 @@ from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
-from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import incumbents, outcomes
-from stillhouse_service.built_network import built_network
+from stillhouse_service import incumbents, listed, outcomes
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
-from stillhouse_service.ids import new_id, trial_seed
 from stillhouse_service.incumbents import observed
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StageState, StudyState, TrialState
@@ -41,9 +38,11 @@ class _Standing:
 
     state: StudyState
     spec: Mapping[str, Any]
-    network: tuple[str, str]  # model and data set
+    network: tuple[str, str] | None  # model and data set; None: trials are run outside
+    is_listed: bool  # its trials are the cases of an experiment
     problem: Problem | None  # None until the device has measured the baseline
-    n_trials: int
+    n_trials: int  # brought ones too: the next one's number
+    n_started: int
     n_open: int
     is_ending: bool  # its incumbent is being measured again, or on the test split
     stop: str | None  # why no more trials are started
@@ -55,7 +54,7 @@ class _Standing:
         """How many trials may be started now."""
         if self.is_ending or self.stop is not None:
             return 0
-        n_left = int(self.spec["budget"]["trials"]) - self.n_trials
+        n_left = int(self.spec["budget"]["trials"]) - self.n_started
         return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
 
 
@@ -76,14 +75,21 @@ class Steps:
             study_id: A study that has not ended.
             compute_problem: Why nothing can be compressed now; none: it can.
         """
-        self._say_why_it_waits(study_id, compute_problem)
+        if self._say_why_it_waits(study_id, compute_problem) != StudyState.RUNNING:
+            return  # most of a server's studies rest: they cost no more than this
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
+            return
+        if standing.network is None:
+            if standing.stop is not None and standing.n_open == 0:
+                self._end_outside(study_id, standing.stop)
             return
         stop = standing.stop
         asked = standing.n_trials, len(standing.history)
         is_in_vain = standing.n_open > 0 and self._asked_in_vain.get(study_id) == asked
-        if standing.n_wanted and not is_in_vain:
+        if standing.n_wanted and standing.is_listed:
+            self._list(study_id, standing)
+        elif standing.n_wanted and not is_in_vain:
             try:
                 stop = self._propose(study_id, standing)
             except SpaceExhausted as end:
@@ -97,11 +103,11 @@ class Steps:
         with self._store.read() as view:
             study = view.studies.named(study_id)
             running = view.trials.open_of(study_id)
-            n_trials = view.trials.n_of(study_id)
+            n_started = view.trials.n_started_of(study_id)
             is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
             stop = stop_reason(
                 Budget.from_mapping(study.spec["budget"]),
-                n_trials,
+                n_started,
                 (view.now - (study.started_at or view.now)).total_seconds(),
                 # Only who limits it pays for adding it up.
                 view.stages.compute_s(study_id) if study.spec["budget"].get("compute_s") else 0.0,
@@ -109,14 +115,21 @@ class Steps:
             is_asking = study.state == StudyState.RUNNING and stop is None and not is_ending
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
+            is_listed = study.experiment_id is not None
+            is_asking = is_asking and study.baseline_id is not None and not is_listed
             told = view.trials.told_of(study_id) if is_asking else []
-            baseline = view.baselines.named(study.baseline_id)
+            network = None
+            if study.baseline_id is not None:
+                baseline = view.baselines.of(study)
+                network = baseline.model, baseline.dataset
             return _Standing(
                 state=study.state,
                 spec=study.spec,
-                network=(baseline.model, baseline.dataset),
+                network=network,
+                is_listed=is_listed,
                 problem=incumbents.problem_of(study) if is_asking else None,
-                n_trials=n_trials,
+                n_trials=view.trials.n_of(study_id),
+                n_started=n_started,
                 n_open=len(running),
                 is_ending=is_ending,
                 stop=stop,
@@ -124,13 +137,30 @@ class Steps:
                 pending=[trial.config for trial in running],
             )
 
+    def _list(self, study_id: str, standing: _Standing) -> None:
+        """Start the next cases of an experiment, in their order."""
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return
+            cases = listed.cases_of(work, study)
+            numbers = range(standing.n_trials, standing.n_trials + standing.n_wanted)
+            for number in numbers:
+                listed.start_case(work, study, number, cases[number], DRIVER)
+
     def _propose(self, study_id: str, standing: _Standing) -> str | None:
         """Ask the optimizer, outside of any transaction, and start what it proposes.
 
         Returns:
             Why no more trials should be started: the next one promises too little.
         """
+        # On use: they load SMAC and torch, and a server that starts is not to wait for that.
+        from stillhouse_optimizer.propose import propose
+        from stillhouse_service.built_network import built_network
+
         assert standing.problem is not None
+        assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
         proposals = propose(
             standing.problem,
@@ -192,6 +222,9 @@ class Steps:
             study = work.studies.named(study_id)
             if study.state != StudyState.RUNNING:
                 return
+            if not listed.has_winner(work, study):
+                work.move(study, StudyState.FINISHED, DRIVER, reason)
+                return
             trial = incumbents.to_confirm(work, study, DRIVER)
             earlier = work.stages.of_study(study_id, incumbents.CONFIRM)
             order = {
@@ -213,8 +246,19 @@ class Steps:
                 order = {"split": "test", **order}
                 outcomes.new_stage(work, "final", order=order, trial=trial, device=device)
 
-    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> None:
-        """Keep the study's reason true to whether its waiting stages can be done at all."""
+    def _end_outside(self, study_id: str, reason: str) -> None:
+        """End a study whose trials were run outside: nothing here could measure its best again."""
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            if study.state == StudyState.RUNNING and not work.trials.open_of(study_id):
+                end_outside(work, study, reason)
+
+    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> StudyState:
+        """Keep the study's reason true to whether its waiting stages can be done at all.
+
+        Returns:
+            The study's state.
+        """
         with self._store.read() as view:
             study = view.studies.named(study_id)
             device = str(study.spec["device"])
@@ -231,9 +275,11 @@ class Steps:
                 reason = f"{_NO_COMPUTE}{compute_problem}"
             is_ours = study.reason is None or study.reason.startswith((_NO_WORKER, _NO_COMPUTE))
             if not is_ours or study.reason == reason:
-                return
+                return study.state
         with self._store.begin() as work:
-            work.studies.named(study_id).reason = reason
+            study = work.studies.named(study_id)
+            study.reason = reason
+            return study.state
 
     def _missing(self, device: str, seen: datetime | None, now: datetime) -> str | None:
         """Say that no live host offers a device; none: one does."""
@@ -274,29 +320,11 @@ def start_trial(
     who: str,
 ) -> TrialRow:
     """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
-    trial = TrialRow(
-        id=new_id("trl"),
-        study_id=study.id,
-        number=number,
-        state=TrialState.QUEUED,
-        config=dict(config),
-        origin=origin,
-        prediction={},
-        seed=trial_seed(int(study.spec["seed"]), number),
-        metrics=None,
-        is_feasible=None,
-        violations={},
-        failure=None,
-        progress={},
-        artifacts={},
-        details={},
-        created_at=work.now,
-        started_at=None,
-        finished_at=None,
-    )
-    work.trials.add(trial)
-    work.created(trial, who, reason=origin)
-    baseline = work.baselines.named(study.baseline_id)
+    trial = listed.new_trial(work, study, number, config, origin, who)
+    if study.baseline_id is None:
+        _offer_outside(work, study, trial)
+        return trial
+    baseline = work.baselines.of(study)
     try:
         # Patterns of names are written out: the schedule that is kept says what it did.
         rendered = _template(study.spec["template"], study.spec["training"]).render(
@@ -307,14 +335,19 @@ def start_trial(
         trial.failure = failure.to_json()
         work.move(trial, TrialState.FAILED, who, failure.reason)
         return trial
-    order = {
-        "model": baseline.model,
-        "dataset": baseline.dataset,
-        "weights": baseline.artifacts["weights"],
-        "schedule": rendered.schedule,
-        "training": rendered.training,
-        "seed": trial.seed,
-        "engine": study.spec["engine"],
-    }
-    outcomes.new_stage(work, "compress", order=order, trial=trial)
+    listed.compress(work, study, trial, rendered.schedule, rendered.training)
     return trial
+
+
+def _offer_outside(work: UnitOfWork, study: StudyRow, trial: TrialRow) -> None:
+    """Let a trial wait for whoever asks; a template's says what schedule it is."""
+    if study.spec["template"]:
+        rendered = _template(study.spec["template"], study.spec["training"]).render(trial.config)
+        trial.details = {"schedule": rendered.schedule, "training": rendered.training}
+    outcomes.new_stage(work, "asked", order={}, trial=trial, is_outside=True)
+
+
+def end_outside(work: UnitOfWork, study: StudyRow, reason: str) -> None:
+    """End a study whose trials were run outside."""
+    study.reason = reason if study.incumbent_id else "no trial met the constraints"
+    work.move(study, StudyState.FINISHED, DRIVER, study.reason)

@@ -17,11 +17,13 @@ from stillhouse_service.database import WRITES
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
+from stillhouse_service.repositories.experiments import Experiments
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.stages import Stages
 from stillhouse_service.repositories.studies import Studies
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
+from stillhouse_service.repositories.webhooks import Webhooks
 from stillhouse_service.states import AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
     AttemptRow,
@@ -33,7 +35,7 @@ from stillhouse_service.tables import (
 )
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
-Topic = Literal["driver", "jobs"]  # who wants to hear of a commit
+Topic = Literal["driver", "jobs", "webhooks"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 
@@ -53,12 +55,14 @@ class UnitOfWork:
         self.topics: set[Topic] = set()
         self.baselines = Baselines(session)
         self.studies = Studies(session)
+        self.experiments = Experiments(session)
         self.trials = Trials(session)
         self.stages = Stages(session)
         self.devices = Devices(session)
         self.log = Log(session)
         self.tokens = Tokens(session)
         self.request_keys = RequestKeys(session)
+        self.webhooks = Webhooks(session)
 
     def move(self, row: Stateful, after: AnyState, who: str, reason: str | None = None) -> None:
         """Take a row to another state and log it, in this transaction.

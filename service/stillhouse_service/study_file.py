@@ -16,9 +16,13 @@ from stillhouse_service.errors import Problem, SpecRejected
 
 _KEYS = (
     "name",
+    "runner",
     "baseline",
     "device",
     "template",
+    "parameters",
+    "forbidden",
+    "warm_start",
     "training",
     "objectives",
     "constraints",
@@ -28,9 +32,11 @@ _KEYS = (
     "surrogate",
     "optimizer",
     "engine",
+    "resources",
     "timing",
 )
 _REQUIRED = ("baseline", "device", "template", "budget")
+_REQUIRED_OUTSIDE = ("budget",)  # of a study whose trials are run by who asks for them
 _BASELINE_KEYS = ("model", "dataset", "recipe", "seed")
 
 
@@ -72,7 +78,8 @@ def study_spec_from_file(path: Path) -> dict[str, Any]:
             except SpecRejected as error:
                 problems.extend(error.problems)
         seen.add(key)
-    problems += [Problem(key, f"missing in {path}") for key in _REQUIRED if key not in seen]
+    required = _REQUIRED_OUTSIDE if spec.get("runner") == "outside" else _REQUIRED
+    problems += [Problem(key, f"missing in {path}") for key in required if key not in seen]
     if problems:
         raise SpecRejected(problems)
     return spec

@@ -106,7 +106,8 @@ class StudyRow(_Lived, Base):
     name: Mapped[str] = mapped_column(String(200))
     state: Mapped[StudyState] = mapped_column(index=True)
     reason: Mapped[str | None] = mapped_column(Text)
-    baseline_id: Mapped[str] = mapped_column(ForeignKey("baseline.id"))
+    # none: its trials are run outside, by whoever asks for them
+    baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"))
     spec: Mapped[dict[str, Any]]
     problem: Mapped[dict[str, Any]]  # parameters and forbidden combinations, from the template
     baseline_measurement: Mapped[dict[str, Any] | None]
@@ -115,6 +116,23 @@ class StudyRow(_Lived, Base):
     # failed trials in a row are counted from this number on; a resume moves it
     failures_from: Mapped[int]
     priority: Mapped[int] = mapped_column(default=0)  # higher goes first; its stages copy it
+    # the experiment whose cases it runs; none: an optimizer proposes its trials
+    experiment_id: Mapped[str | None] = mapped_column(String(32), index=True, default=None)
+
+
+class ExperimentRow(Base):
+    """One stage of the research plan: cases, run on every baseline and device by a study each."""
+
+    __tablename__ = "experiment"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(16))  # verify, baseline, sweep, combine, finalize
+    name: Mapped[str] = mapped_column(String(200))
+    # what it follows from: the sweep that is combined, the study that is finalised
+    subject_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    spec: Mapped[dict[str, Any]]
+    cases: Mapped[dict[str, Any]] = mapped_column(deferred=True)  # baseline's id -> its cases
+    notes: Mapped[list[str]]  # what was decided while it was laid out
+    created_at: Mapped[datetime]
 
 
 class TrialRow(_Lived, Base):
@@ -123,7 +141,7 @@ class TrialRow(_Lived, Base):
     __tablename__ = "trial"
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
-        Index("ix_trial_study_state", "study_id", "state"),
+        Index("ix_trial_counts", "study_id", "state", "is_feasible", "origin"),
     )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"))
@@ -151,8 +169,8 @@ class StageRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(
         String(16)
-    )  # train, dry-run, compile, check, compress, benchmark, confirm, final
-    lane: Mapped[str] = mapped_column(String(16))  # compute, device
+    )  # train, dry-run, compile, check, compress, benchmark, confirm, final, asked
+    lane: Mapped[str] = mapped_column(String(16))  # compute, device, outside
     state: Mapped[StageState]
     baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)
     study_id: Mapped[str | None] = mapped_column(ForeignKey("study.id"), index=True)
@@ -271,7 +289,43 @@ class RequestKeyRow(Base):
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(64))  # of path and body
     subject: Mapped[str] = mapped_column(String(32))
+    subjects: Mapped[list[str] | None]  # where it made several things
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class WebhookRow(Base):
+    """An address that is told of events."""
+
+    __tablename__ = "webhook"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    secret: Mapped[str] = mapped_column(String(200))  # signs; shown once, never logged
+    kinds: Mapped[list[str]]  # of events; empty: all
+    study_id: Mapped[str | None] = mapped_column(ForeignKey("study.id"))  # none: all studies
+    made_by: Mapped[str] = mapped_column(String(200))
+    after_event: Mapped[int]  # up to this event, deliveries have been written down
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class DeliveryRow(Base):
+    """An event on its way to a webhook, and what became of it."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_id"),
+        Index("ix_delivery_state_next_at", "state", "next_at"),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id"))
+    event_id: Mapped[int] = mapped_column(ForeignKey("event.id"))
+    state: Mapped[str] = mapped_column(String(16))  # waiting, delivered, given-up
+    n_tries: Mapped[int]
+    next_at: Mapped[datetime]
+    status: Mapped[int | None]  # of the last answer
+    error: Mapped[str | None] = mapped_column(Text)  # of the last try
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
 
 
 @event.listens_for(MeasurementRow, "before_update")

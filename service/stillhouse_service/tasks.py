@@ -1,20 +1,22 @@
 """What runs on compute: plain functions of plain data, on any Dask worker.
 
-Depends on: stillhouse_compression, distributed (for progress). Never touches the database: results
-go to the artifact store, progress to Dask's events, the answer back to the driver.
+Depends on: stillhouse_compression, distributed (for progress and cancellation). Never touches the
+database: results and checkpoints go to the artifact store, progress and log to Dask's events, the
+answer back to the driver.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from distributed import get_worker
+import distributed
+import torch
 
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.compress import CompressionTask, compress
@@ -22,46 +24,20 @@ from stillhouse_compression.dry_run import dry_run
 from stillhouse_compression.errors import Cancelled, CompressionError
 from stillhouse_compression.hooks import Hooks, Progress
 from stillhouse_compression.lock import HostLock
+from stillhouse_compression.model_card import card_text
 from stillhouse_compression.training import Recipe
+from stillhouse_service import checkpoints
 from stillhouse_service.artifacts import Artifact, ArtifactStore
+from stillhouse_service.cluster import PROGRESS_TOPIC, Surroundings
 from stillhouse_service.device_data import store_split
-from stillhouse_service.errors import ServiceError
+from stillhouse_service.errors import ArtifactTooLarge, ServiceError
+from stillhouse_service.stage_log import StageLog
 
 _log = logging.getLogger(__name__)
-PROGRESS_TOPIC = "stillhouse-progress"
-_LOOK_S = 0.2  # shortest time between two looks for a cancellation
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where a task runs and whom it tells.
-
-    Attributes:
-        attempt_id: The attempt it is.
-        folder: The artifact store's.
-        lock_dir: The host lock's; empty for the default one.
-        n_threads: Threads of torch's kernels; none leaves them to the worker's environment.
-        progress_s: Shortest time between two progress reports.
-    """
-
-    attempt_id: str
-    folder: str
-    lock_dir: str
-    n_threads: int | None
-    progress_s: float
-
-
-def can_read(folder: str, sha256: str) -> bool:
-    """Tell whether this worker sees the server's artifact store."""
-    path = Path(folder) / sha256[:2] / sha256
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-
-
-def flag_of(folder: Path, attempt_id: str) -> Path:
-    """Name the file whose existence cancels an attempt; every worker sees the store's folder."""
-    flags = folder / "cancelled"
-    flags.mkdir(parents=True, exist_ok=True)
-    return flags / attempt_id
+_LOOK_S = 0.5  # between two looks for a cancellation
+_STORE_REST_S = 2.0  # between two tries to write to a store that is full or gone
+# Seeds and thread counts of torch belong to a process: a worker of several threads takes turns.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
@@ -74,64 +50,161 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
 
     Returns:
         `{"artifacts", "metrics", "details"}`, or `{"failure": {"stage", "failure_class",
-        "reason"}}`, or `{"is_cancelled": True}`.
+        "reason", "log"}}`, or `{"is_cancelled": True}`.
     """
-    watch = _Watch(surroundings)
-    store = ArtifactStore(Path(surroundings.folder))
+    with StageLog() as log, _Watch(surroundings, log) as watch:
+        try:
+            return _run(kind, order, surroundings, watch, log)
+        except Cancelled:
+            return {"is_cancelled": True}
+        except MemoryError as error:
+            return _failure(kind, "out-of-memory", error, log)
+        except CompressionError as error:
+            return _failure(kind, error.failure_class, error, log)
+        except ArtifactTooLarge as error:
+            return _failure(kind, "too-large", error, log)
+        except (OSError, ServiceError) as error:
+            _log.exception("%s: the artifact store failed", surroundings.attempt_id)
+            return _failure(kind, "store", error, log)
+        except Exception as error:
+            # torch has no class for it on the CPU; on CUDA its class is a RuntimeError.
+            is_memory = isinstance(error, RuntimeError) and "memory" in str(error).lower()
+            if not is_memory:
+                _log.exception("%s failed", surroundings.attempt_id)
+            return _failure(kind, "out-of-memory" if is_memory else "internal", error, log)
+
+
+def _run(
+    kind: str,
+    order: Mapping[str, Any],
+    surroundings: Surroundings,
+    watch: _Watch,
+    log: StageLog,
+) -> dict[str, Any]:
+    while not _ONE_AT_A_TIME.acquire(timeout=_LOOK_S):
+        watch.stop_if_cancelled()
     try:
-        with HostLock(Path(surroundings.lock_dir) if surroundings.lock_dir else None) as lock:
-            hooks = Hooks(watch.progress, watch.is_cancelled, lock)
-            return _KINDS[kind](order, store, hooks, surroundings.n_threads)
-    except Cancelled:
-        return {"is_cancelled": True}
-    except MemoryError as error:
-        return _failure(kind, "out-of-memory", error)
-    except CompressionError as error:
-        return _failure(kind, error.failure_class, error)
-    except (OSError, ServiceError) as error:
-        _log.exception("%s: the artifact store failed", surroundings.attempt_id)
-        return _failure(kind, "store", error)
-    except Exception as error:
-        # torch has no class for it on the CPU; on CUDA its class is a RuntimeError.
-        is_memory = isinstance(error, RuntimeError) and "memory" in str(error).lower()
-        if not is_memory:
-            _log.exception("%s failed", surroundings.attempt_id)
-        return _failure(kind, "out-of-memory" if is_memory else "internal", error)
+        if surroundings.device == "cuda" and not torch.cuda.is_available():
+            reason = (
+                f"{distributed.get_worker().address} offers a GPU, but torch "
+                f"{torch.__version__} sees none there"
+            )
+            return _failure(kind, "no-gpu", RuntimeError(reason), log)
+        store = _PatientStore(surroundings, watch)
+        place, stage_id = store.place, surroundings.stage_id
+        with HostLock(surroundings.lock_folder) as lock:
+            hooks = Hooks(
+                watch.progress,
+                watch.is_cancelled,
+                lock,
+                save_checkpoint=lambda state: checkpoints.save(place, stage_id, state),
+                load_checkpoint=lambda: checkpoints.load(place, stage_id),
+            )
+            made = _KINDS[kind](order, store, hooks, surroundings)
+        if kind != "dry-run":
+            made["artifacts"]["log"] = vars(store.put(log.text().encode(), "text/plain"))
+        return made
+    finally:
+        _ONE_AT_A_TIME.release()
 
 
-def _failure(kind: str, failure_class: str, error: Exception) -> dict[str, Any]:
+def _failure(kind: str, failure_class: str, error: Exception, log: StageLog) -> dict[str, Any]:
     reason = str(error) or type(error).__name__
-    return {"failure": {"stage": kind, "failure_class": failure_class, "reason": reason}}
+    failure = {"stage": kind, "failure_class": failure_class, "reason": reason, "log": log.tail()}
+    return {"failure": failure}
 
 
 class _Watch:
     """Tells progress, and looks whether the task is still wanted; neither too often."""
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._surroundings = surroundings
-        self._flag = flag_of(Path(surroundings.folder), surroundings.attempt_id)
-        self._told_at = self._looked_at = float("-inf")
-        self._is_cancelled = False
+    def __init__(self, surroundings: Surroundings, log: StageLog) -> None:
+        self._surroundings, self._log = surroundings, log
+        self._worker: Any = distributed.get_worker()
+        self._client: Any = distributed.get_client()
+        self._told_at = float("-inf")
+        self._is_cancelled, self._is_over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._look, name="watch", daemon=True)
+
+    def __enter__(self) -> _Watch:
+        # Dask may run a task a second time by itself; another number tells.
+        self._send({"run": uuid4().hex})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        self._thread.join(timeout=_LOOK_S)
 
     def progress(self, progress: Progress) -> None:
-        """Send progress to the driver through Dask's events."""
+        """Send progress, and the last lines of the log, to the driver through Dask's events."""
+        self._log.tell(progress)
         now = time.monotonic()
         if now - self._told_at >= self._surroundings.progress_s:
             self._told_at = now
-            message = {"attempt_id": self._surroundings.attempt_id, "progress": dict(progress)}
-            get_worker().log_event(PROGRESS_TOPIC, message)
+            self._send({"progress": {**progress, "log": self._log.tail()}})
 
     def is_cancelled(self) -> bool:
-        """Look for the flag file; between two looks, remember."""
-        now = time.monotonic()
-        if now - self._looked_at >= _LOOK_S:
-            self._looked_at = now
-            self._is_cancelled = self._flag.exists()
-        return self._is_cancelled
+        """Tell whether the task was cancelled."""
+        return self._is_cancelled.is_set()
+
+    def stop_if_cancelled(self) -> None:
+        """End the task if it was cancelled.
+
+        Raises:
+            Cancelled: It was.
+        """
+        if self.is_cancelled():
+            raise Cancelled("cancelled")
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        about = {"attempt_id": self._surroundings.attempt_id, **message}
+        self._worker.log_event(PROGRESS_TOPIC, about)
+
+    def _look(self) -> None:
+        """Ask the scheduler now and then: a cancellation outlives who asked for it."""
+        while not self._is_over.wait(_LOOK_S):
+            try:
+                is_set = self._client.sync(
+                    self._client.scheduler.event_is_set,
+                    name=self._surroundings.attempt_id,
+                    callback_timeout=_STORE_REST_S,
+                )
+            except (OSError, TimeoutError, RuntimeError):
+                continue  # the scheduler is away; this worker ends with it
+            if is_set:
+                self._is_cancelled.set()
+                return
+
+
+class _PatientStore(ArtifactStore):
+    """Waits for a store that is full or gone: hours of training are not thrown away for it."""
+
+    def __init__(self, surroundings: Surroundings, watch: _Watch) -> None:
+        super().__init__(surroundings.store, surroundings.max_artifact_bytes)
+        self._watch, self._patience_s = watch, surroundings.store_patience_s
+
+    def put(
+        self,
+        content: bytes,
+        media_type: str = "application/octet-stream",
+        expected_sha256: str | None = None,
+    ) -> Artifact:
+        deadline = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return super().put(content, media_type, expected_sha256)
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise
+                self._watch.progress({"stage": "waiting for the artifact store", "why": str(error)})
+                until = time.monotonic() + _STORE_REST_S
+                while time.monotonic() < min(until, deadline):
+                    self._watch.stop_if_cancelled()
+                    time.sleep(_LOOK_S / 5)
 
 
 def _train(
-    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, n_threads: int | None
+    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
 ) -> dict[str, Any]:
     """Train a baseline, and lay its data set out for device hosts."""
     trained = train_baseline(
@@ -140,13 +213,17 @@ def _train(
         Recipe.from_mapping(order["recipe"], "recipe"),
         int(order["seed"]),
         hooks,
-        n_threads,
+        surroundings.n_threads,
+        surroundings.device,
     )
+    card = json.dumps(trained.card, indent=2)
     artifacts = {
         "weights": store.put(trained.weights),
         "onnx": store.put(trained.onnx),
         "probe_inputs": store.put(trained.probe_inputs, "application/x-npy"),
         "probe_outputs": store.put(trained.probe_outputs, "application/x-npy"),
+        "card": store.put(card.encode(), "application/json"),
+        "card_text": store.put(card_text(trained.card).encode(), "text/markdown"),
     }
     for split in ("validation", "test"):
         manifest, parts = store_split(store, order["dataset"], split)
@@ -157,7 +234,7 @@ def _train(
 
 
 def _compress(
-    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, n_threads: int | None
+    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
 ) -> dict[str, Any]:
     """Compress a baseline by one trial's schedule."""
     made = compress(
@@ -168,7 +245,8 @@ def _compress(
             schedule=order["schedule"],
             training=order["training"],
             seed=int(order["seed"]),
-            n_threads=n_threads,
+            n_threads=surroundings.n_threads,
+            device=surroundings.device,
             engine=order.get("engine", "stillhouse"),
         ),
         hooks,
@@ -192,7 +270,7 @@ def _compress(
 
 
 def _dry_run(
-    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, n_threads: int | None
+    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
 ) -> dict[str, Any]:
     """Make the networks of a template's extremes without training them."""
     weights = store.read(order["weights"])
@@ -235,5 +313,5 @@ def _answer(
     return {"artifacts": stored, "metrics": dict(metrics), "details": dict(details)}
 
 
-_Kind = Callable[[Mapping[str, Any], ArtifactStore, Hooks, int | None], dict[str, Any]]
+_Kind = Callable[[Mapping[str, Any], ArtifactStore, Hooks, Surroundings], dict[str, Any]]
 _KINDS: Mapping[str, _Kind] = {"train": _train, "compress": _compress, "dry-run": _dry_run}

@@ -5,23 +5,29 @@ Depends on: the store, schemas, incumbents. Reads, never writes.
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel
 
 from stillhouse_service import incumbents, schemas
+from stillhouse_service.finalized import finalized
+from stillhouse_service.operations import Operation
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
     BaselineRow,
+    DeliveryRow,
     DeviceRow,
     EventRow,
     MeasurementRow,
     StudyRow,
     TokenRow,
     TrialRow,
+    WebhookRow,
     WorkerRow,
 )
 
@@ -60,8 +66,10 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         counts=counts,
         baseline_measurement=row.baseline_measurement,
         priority=row.priority,
+        experiment_id=row.experiment_id,
         incumbent=incumbent,
         final=row.final,
+        finalized=finalized(work, row),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -70,8 +78,13 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
 
 
 def trial(row: TrialRow) -> schemas.Trial:
-    """Show a trial."""
-    return schemas.Trial.model_validate(_members(row, schemas.Trial))
+    """Show a trial.
+
+    A page has a hundred of them, as this server has stored them: they are not checked once more.
+    """
+    failed = row.failure
+    failure = None if failed is None else schemas.TrialFailure.model_validate(failed)
+    return schemas.Trial.model_construct(**_members(row, schemas.Trial) | {"failure": failure})
 
 
 def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
@@ -88,9 +101,25 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             "history": row.details.get("history", []),
             "thinning": row.details.get("thinning", []),
             "warnings": row.details.get("warnings", []),
+            "log": row.progress.get("log") or (row.failure or {}).get("log", []),
             "events": [event(one) for one in work.log.events_of(row.id)],
             "measurements": [measurement(one) for one in measured],
         }
+    )
+
+
+def asked(work: UnitOfWork, attempt_id: str) -> schemas.AskedTrial:
+    """Show a trial to whoever asked for it."""
+    attempt = work.stages.attempt(attempt_id)
+    stage = work.stages.stage(attempt.stage_id)
+    assert stage.trial_id is not None
+    row = work.trials.detailed(stage.trial_id)
+    return schemas.AskedTrial(
+        trial=trial(row),
+        token=attempt.token,
+        expires_at=attempt.expires_at or attempt.started_at,
+        schedule=row.details.get("schedule"),
+        training=row.details.get("training"),
     )
 
 
@@ -134,9 +163,34 @@ def token(row: TokenRow) -> schemas.Token:
     return schemas.Token.model_validate(_members(row, schemas.Token))
 
 
+def operation(one: Operation) -> schemas.Operation:
+    """Show long work; what it made has a path of its own."""
+    path = f"/v1/operations/{one.id}/result" if one.state == "done" else None
+    return schemas.Operation.model_validate({**_members(one, schemas.Operation), "result": path})
+
+
+def webhook(row: WebhookRow) -> schemas.Webhook:
+    """Show a webhook, without its secret."""
+    members = {**_members(row, schemas.Webhook), "study": row.study_id}
+    return schemas.Webhook.model_validate(members)
+
+
+def delivery(row: DeliveryRow) -> schemas.Delivery:
+    """Show what became of an event on its way to a webhook."""
+    members = {**_members(row, schemas.Delivery), "event": row.event_id}
+    return schemas.Delivery.model_validate(members)
+
+
 def _members(row: object, schema: type[BaseModel]) -> dict[str, Any]:
     """Read the members of `schema` that `row` has under the same name."""
-    return {name: getattr(row, name) for name in schema.model_fields if hasattr(row, name)}
+    kind: Any = type(row)
+    return {name: getattr(row, name) for name in _shared(kind, schema)}
+
+
+@lru_cache
+def _shared(kind: type, schema: type[BaseModel]) -> tuple[str, ...]:
+    known = {one.name for one in fields(kind)} if is_dataclass(kind) else set(dir(kind))
+    return tuple(name for name in schema.model_fields if name in known)
 
 
 def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | None:

@@ -201,6 +201,10 @@ def _why(study: Study) -> str:
 def _figures(metrics: object) -> str:
     assert isinstance(metrics, dict)
     known = ("latency_p50_ms", "latency_ratio", "top1")
+    if not any(metrics.get(name) is not None for name in known):
+        # Of a study that is run outside: its own metrics, as they were told.
+        own = [k for k, v in metrics.items() if isinstance(v, float)]
+        return ", ".join(f"{name} {metrics[name]:g}" for name in own[:4])
     names = {"latency_p50_ms": "", "latency_ratio": "ratio ", "top1": "Top-1 "}
     return ", ".join(
         f"{names[name]}{wording.value(name, metrics[name])}"

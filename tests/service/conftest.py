@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from stillhouse_service.app import build_app
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.cli import main
 from stillhouse_service.database import open_engine, prepare
+from stillhouse_service.ids import utc_now
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store
 
@@ -145,9 +147,9 @@ class Scripted:
 class Server(Scripted):
     """A server in a thread of this process, on a free port."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = utc_now) -> None:
         self.settings = settings
-        self.app = build_app(settings)
+        self.app = build_app(settings, clock)
         self.store = self.app.state.store
         self.artifacts = self.app.state.artifacts
         self._listener = socket.socket()
@@ -172,6 +174,8 @@ class Server(Scripted):
 # Imports everything once and forks a server for each line it reads: a start costs no import.
 _FORKER = """
 import json, os, pathlib, signal, sys, uvicorn
+import stillhouse_optimizer.propose, stillhouse_service.built_network
+import stillhouse_compression.models
 from stillhouse_service.app import build_app
 from stillhouse_service.settings import Settings
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -422,8 +426,9 @@ def serve(tmp_path: Path, database: str) -> Iterator[Callable[..., Server]]:
     """Start a server; called again, another one on the same database and artifacts."""
     with ExitStack() as stack:
 
-        def start(**changes: Any) -> Server:
-            server = Server(_settings(tmp_path, **({"database_url": database} | changes)))
+        def start(clock: Callable[[], datetime] = utc_now, **changes: Any) -> Server:
+            settings = _settings(tmp_path, **({"database_url": database} | changes))
+            server = Server(settings, clock)
             stack.callback(server.stop)
             return server
 

@@ -21,7 +21,7 @@ def test_every_setting_can_be_set_by_its_name() -> None:
     )
     assert settings == Settings(
         port=9000,
-        artifact_dir=Path("/data/artifacts"),
+        artifact_dir="/data/artifacts",
         lease_s=12.5,
         compute="tcp://scheduler:8786",
     )
@@ -53,8 +53,8 @@ def test_every_setting_stands_in_the_manual_with_its_default() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
     rows = [line for line in manual.splitlines() if line.startswith("| `")]
     for one in fields(Settings):
-        row = next(line for line in rows if f"`{one.name.upper()}`" in line)
+        told = [line for line in rows if f"`{one.name.upper()}`" in line]
         if one.name not in ("n_threads", "lock_dir"):  # their defaults depend on the machine
             default = getattr(Settings(), one.name)
             shown = f"{default:g}" if isinstance(default, float) else str(default)
-            assert shown in row, one.name
+            assert any(shown in row for row in told), one.name

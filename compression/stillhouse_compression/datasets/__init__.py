@@ -6,6 +6,7 @@ use test.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stillhouse_compression.datasets import folder
 from stillhouse_compression.datasets.augmentation import Augmentation
 from stillhouse_compression.datasets.cifar import (
     CIFAR10,
@@ -26,6 +28,11 @@ from stillhouse_compression.datasets.cifar import (
     read_cifar,
 )
 from stillhouse_compression.datasets.npz import PREFIX, read_npz
+from stillhouse_compression.datasets.registered import (
+    Registered,
+    read_registered,
+    write_registered,
+)
 from stillhouse_compression.datasets.split import split_hash, stratified_split
 from stillhouse_compression.errors import CompressionError, nearest
 
@@ -33,15 +40,20 @@ __all__ = [
     "Augmentation",
     "Dataset",
     "DatasetInfo",
+    "add",
     "available",
     "data_folder",
     "dataset_info",
     "load",
     "load_split",
+    "remove",
 ]
 
 _T = TypeVar("_T", bound=np.generic)
 _SPLIT_SEED = 20_260_101
+# What networks with published ImageNet weights were trained with.
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_ON_DISK = (PREFIX, folder.PREFIX)
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,8 @@ class DatasetInfo:
         read: Reads the images (n, C, H, W) uint8 and labels (n,) int64 of ``train``, from which
             validation is taken, and of ``test``, unless that is taken from ``train`` as well.
         is_there: Whether its files are on this machine.
+        normalisation: Mean and deviation per channel of pixels scaled to 0..1; None takes those
+            of the training images.
     """
 
     name: str
@@ -68,6 +82,7 @@ class DatasetInfo:
     augmentation: Augmentation
     read: Callable[[], Mapping[str, Pool]]
     is_there: Callable[[], bool] = lambda: True
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,50 @@ def _npz(name: str) -> DatasetInfo:
     )
 
 
+def _folder(name: str, path: Path, skips_bad: bool = False) -> DatasetInfo:
+    """Describe a folder of class folders; its images are decoded when they are loaded."""
+    listing = folder.list_folder(path)
+    splits = {split: len(files) for split, files in listing.files.items()}
+    return DatasetInfo(
+        name=name,
+        description=f"{sum(splits.values())} images of {len(listing.classes)} classes in {path}",
+        n_classes=len(listing.classes),
+        shape=(3, folder.SIDE, folder.SIDE),
+        splits=splits,
+        augmentation=Augmentation(crop=folder.SIDE, is_mirrored=True),
+        read=lambda: folder.read_folder(path, data_folder() / "decoded", skips_bad),
+        normalisation=_IMAGENET,
+    )
+
+
+def _from_disk(name: str, source: str, skips_bad: bool = False) -> DatasetInfo:
+    if source.startswith(folder.PREFIX):
+        return _folder(name, Path(source.removeprefix(folder.PREFIX)), skips_bad)
+    return dataclasses.replace(_npz(source), name=name)
+
+
+def _named(name: str, entry: Registered) -> DatasetInfo:
+    """A registered data set, as it was when it was added."""
+
+    def read() -> Mapping[str, Pool]:
+        return _from_disk(name, entry.source, entry.skips_bad).read()
+
+    is_folder = entry.source.startswith(folder.PREFIX)
+    return DatasetInfo(
+        name=name,
+        description=entry.description,
+        n_classes=entry.n_classes,
+        shape=entry.shape,
+        splits=entry.splits,
+        augmentation=Augmentation(crop=folder.SIDE, is_mirrored=True)
+        if is_folder
+        else Augmentation(),
+        read=read,
+        is_there=lambda: entry.path.exists(),
+        normalisation=_IMAGENET if is_folder else None,
+    )
+
+
 _DATASETS: dict[str, DatasetInfo] = {
     info.name: info
     for info in (
@@ -160,25 +219,82 @@ _DATASETS: dict[str, DatasetInfo] = {
 
 def available() -> tuple[DatasetInfo, ...]:
     """List every data set whose files are here, in a fixed order, without loading any."""
-    return tuple(info for info in _DATASETS.values() if info.is_there())
+    return tuple(info for info in _known().values() if info.is_there())
+
+
+def _known() -> dict[str, DatasetInfo]:
+    registered = read_registered(data_folder())
+    return _DATASETS | {name: _named(name, entry) for name, entry in registered.items()}
+
+
+def add(
+    name: str,
+    source: str,
+    skips_bad: bool = False,
+    progress: Callable[[int, int], None] = lambda n_done, n_all: None,
+) -> DatasetInfo:
+    """Give a data set of this machine's disk a name, after reading all of it.
+
+    Args:
+        name: What studies and baselines call it.
+        source: ``folder:<path>`` or ``npz:<path>``.
+        skips_bad: Leave out images of a folder that do not decode, and keep their names.
+        progress: Told images decoded and in all.
+
+    Raises:
+        CompressionError: The name is taken or no name, or the data cannot be used.
+    """
+    if name in _DATASETS:
+        raise CompressionError(f"there is a data set {name!r} already; give it another name")
+    prefix = next((one for one in _ON_DISK if source.startswith(one)), None)
+    if prefix is None:
+        raise CompressionError(f"wanted folder:<path> or npz:<path>, got {source!r}")
+    path = Path(source.removeprefix(prefix)).expanduser().resolve()
+    source, skipped = f"{prefix}{path}", ()
+    _npz.cache_clear()
+    load.cache_clear()
+    info = _from_disk(name, source, skips_bad)
+    splits, description = dict(info.splits), info.description
+    if prefix == folder.PREFIX:
+        cache = data_folder() / "decoded"
+        pools = folder.read_folder(path, cache, skips_bad, progress)
+        skipped = tuple(folder.bad_images(path, cache, skips_bad))
+        splits = {split: len(labels) for split, (_, labels) in pools.items()}
+        if skipped:
+            description += f"; {len(skipped)} that do not decode are left out"
+    entry = Registered(source, description, info.n_classes, info.shape, splits, skips_bad, skipped)
+    write_registered(data_folder(), name, entry)
+    return _named(name, entry)
+
+
+def remove(name: str) -> None:
+    """Take a name away; the images stay where they are.
+
+    Raises:
+        CompressionError: Nobody has given it.
+    """
+    if name not in read_registered(data_folder()):
+        raise CompressionError(f"no data set {name!r} was added here")
+    write_registered(data_folder(), name, None)
+    load.cache_clear()
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Look one data set up: a name of the registry, or ``npz:<path>``.
+    """Look one data set up: a name of the registry, ``npz:<path>`` or ``folder:<path>``.
 
     Raises:
         CompressionError: There is no such data set (the message names the nearest), or the file
             cannot be used.
     """
-    if name.startswith(PREFIX):
-        return _npz(name)
-    info = _DATASETS.get(name)
-    if info is None:
+    if name.startswith(_ON_DISK):
+        return _from_disk(name, name)
+    known = _known()
+    if name not in known:
         raise CompressionError(
-            f"no data set {name!r}{nearest(name, _DATASETS)}; there are: {', '.join(_DATASETS)}, "
-            "npz:<path>"
+            f"no data set {name!r}{nearest(name, known)}; there are: {', '.join(known)}; "
+            "`stillhouse dataset add` names one of your own"
         )
-    return info
+    return known[name]
 
 
 @lru_cache(maxsize=4)
@@ -193,11 +309,16 @@ def load(name: str) -> Dataset:
     images, labels = pools["train"]
     from_train = {split: n for split, n in info.splits.items() if split not in pools}
     from_train["train"] = info.splits["train"]
-    index = stratified_split(labels, from_train, _SPLIT_SEED)
-    parts = {split: (images[chosen], labels[chosen]) for split, chosen in index.items()}
-    if "test" in pools:
-        parts["test"] = pools["test"]
-    mean, std = _mean_and_std(parts["train"][0])
+    parts = {split: pools[split] for split in info.splits if split in pools}
+    if sum(from_train.values()) != len(labels):
+        raise CompressionError(
+            f"data set {name!r} has {len(labels)} images where {sum(from_train.values())} were "
+            "when it was added: `stillhouse dataset add` it again"
+        )
+    if len(from_train) > 1:
+        index = stratified_split(labels, from_train, _SPLIT_SEED)
+        parts |= {split: (images[chosen], labels[chosen]) for split, chosen in index.items()}
+    mean, std = info.normalisation or _mean_and_std(parts["train"][0])
     return Dataset(
         info=info,
         images={split: _frozen(parts[split][0]) for split in info.splits},

@@ -6,7 +6,6 @@ Depends on: numpy. Their pickles are read by an unpickler that builds arrays and
 from __future__ import annotations
 
 import codecs
-import hashlib
 import io
 import pickle
 import tarfile
@@ -19,6 +18,7 @@ import numpy as np
 from numpy._core.multiarray import _reconstruct
 from numpy.typing import NDArray
 
+from stillhouse_compression.datasets.download import md5_of
 from stillhouse_compression.errors import CompressionError
 
 Pool = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -29,6 +29,7 @@ class CifarArchive:
     """One of the two archives.
 
     Attributes:
+        name: Of the data set.
         filename: Of the archive.
         url: Where it comes from.
         md5: Of the archive, as its site states it.
@@ -43,6 +44,7 @@ class CifarArchive:
     Source: Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Images", appendix.
     """
 
+    name: str
     filename: str
     url: str
     md5: str
@@ -56,6 +58,7 @@ class CifarArchive:
 
 
 CIFAR10 = CifarArchive(
+    name="cifar10",
     filename="cifar-10-python.tar.gz",
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     md5="c58f30108f718f92721af3b95e74349a",
@@ -66,6 +69,7 @@ CIFAR10 = CifarArchive(
     n_classes=10,
 )
 CIFAR100 = CifarArchive(
+    name="cifar100",
     filename="cifar-100-python.tar.gz",
     url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     md5="eb9058c3a382ffc7106e4002c42a8d85",
@@ -94,10 +98,10 @@ def read_cifar(archive: CifarArchive, data_folder: Path) -> dict[str, Pool]:
     path = data_folder / archive.filename
     if not path.is_file():
         raise CompressionError(
-            f"{path} is not there: download it from {archive.url}, or set STILLHOUSE_DATA_DIR to "
-            "the folder that holds it"
+            f"{path} is not there: run `stillhouse dataset download {archive.name}`, download it "
+            f"from {archive.url}, or set STILLHOUSE_DATA_DIR to the folder that holds it"
         )
-    found = _md5(path)
+    found = md5_of(path)
     if found != archive.md5:
         raise CompressionError(
             f"{path} is damaged or another file: its MD5 is {found}, wanted {archive.md5}; "
@@ -169,9 +173,4 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"refuses to build {module}.{name}") from None
 
 
-def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+ARCHIVES = {archive.name: archive for archive in (CIFAR10, CIFAR100)}

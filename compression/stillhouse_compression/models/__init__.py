@@ -15,6 +15,7 @@ from stillhouse_compression.models.plain import CifarPlainNet
 from stillhouse_compression.models.resnet import CifarResNet
 from stillhouse_compression.models.simplenet import CifarSimpleNet
 from stillhouse_compression.models.vgg import CifarVgg16
+from stillhouse_compression.models.vision import PREFIX, vision_network
 
 __all__ = ["ModelInfo", "available", "build", "model_info"]
 
@@ -103,13 +104,16 @@ def model_info(name: str) -> ModelInfo:
     """
     if name in _MODELS:
         return _MODELS[name]
+    if name.startswith(PREFIX):
+        return vision_network(name)
     installed = installed_networks(_OURS)
     if name in installed.broken:
         raise CompressionError(installed.broken[name])
     known = {info.name: info for info in available()}
     if name not in known:
         raise CompressionError(
-            f"no network {name!r}{nearest(name, known)}; there are: {', '.join(known)}"
+            f"no network {name!r}{nearest(name, known)}; there are: {', '.join(known)}, "
+            "torchvision:<name>"
         )
     return known[name]
 

@@ -24,6 +24,8 @@ class ModelInfo:
         n_classes_default: Classes when nobody says.
         make: Number of classes -> freshly initialised network, whose forward takes
             (batch, channels, height, width) and gives logits of shape (batch, classes).
+        pretrain: Puts published weights into such a network; None where there are none. A
+            baseline starts from them.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ModelInfo:
     input_shape: tuple[int, int, int]
     n_classes_default: int
     make: Callable[[int], nn.Module]
+    pretrain: Callable[[nn.Module], None] | None = None
 
     def __post_init__(self) -> None:
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:

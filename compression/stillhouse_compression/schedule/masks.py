@@ -27,6 +27,8 @@ class ParameterMask:
         is_regularization_mask: Drop the mask once it was applied.
         use_double_copies: Keep the unmasked weights while the masked ones run forward.
         mask_on_forward_only: Do not mask again after the optimizer's step.
+        is_applied: Whether this mask acts already for the forward pass to come: each of several
+            policies would do it again.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,6 +38,7 @@ class ParameterMask:
         self.is_regularization_mask = False
         self.use_double_copies = False
         self.mask_on_forward_only = False
+        self.is_applied = False
         self._unmasked: Tensor | None = None
         self._hook: RemovableHandle | None = None
 
@@ -43,6 +46,7 @@ class ParameterMask:
         """Replace the mask; it acts at the next application."""
         self.mask = mask
         self.scale = scale
+        self.is_applied = False
 
     @torch.no_grad()
     def apply(self, parameter: Tensor, keep_copy: bool = True) -> None:
@@ -54,6 +58,7 @@ class ParameterMask:
         """
         if self.mask is None:
             return
+        self.is_applied = True
         # A second policy must not stash what the first has already masked.
         has_copy = self.use_double_copies and keep_copy and self._unmasked is None
         if has_copy:
@@ -140,6 +145,11 @@ class MaskTable(dict[str, ParameterMask]):
     def of(cls, model: nn.Module) -> MaskTable:
         """An empty table for all parameters of ``model``."""
         return cls((name, ParameterMask(name)) for name, _ in model.named_parameters())
+
+    def begin(self) -> None:
+        """A minibatch begins: no mask acts on its weights yet."""
+        for entry in self.values():
+            entry.is_applied = False
 
     def active(self, parameters: Mapping[str, nn.Parameter]) -> list[tuple[ParameterMask, Tensor]]:
         """The masks that are set, each with its parameter."""

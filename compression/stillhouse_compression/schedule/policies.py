@@ -70,7 +70,8 @@ class PruningPolicy(Policy):
         if is_due or is_first or self._is_pending:
             self._make_masks(moment)
         for entry, parameter in moment.table.active(moment.parameters):
-            entry.apply(parameter)
+            if not entry.is_applied:
+                entry.apply(parameter)
 
     def before_parameter_optimization(self, moment: Moment) -> None:
         """Bring back the unmasked weights of double copies."""
@@ -198,6 +199,8 @@ class Extension(Protocol):
 
 class ExtensionPolicy(Policy):
     """Runs an extension."""
+
+    replaces_parameters = True
 
     def __init__(self, extension: Extension) -> None:
         self.extension = extension

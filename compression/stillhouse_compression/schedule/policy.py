@@ -89,7 +89,14 @@ class Moment:
 
 
 class Policy:
-    """The points of training at which a policy may act; each does nothing unless it says so."""
+    """The points of training at which a policy may act; each does nothing unless it says so.
+
+    Attributes:
+        replaces_parameters: Whether it may put other parameters into the network, as thinning
+            does.
+    """
+
+    replaces_parameters = False
 
     def on_epoch_begin(self, moment: Moment) -> None:
         """Before the first minibatch of an epoch."""

@@ -143,6 +143,7 @@ class CompressionScheduler:
         optimizer: Optimizer | None = None,
     ) -> None:
         """Before a minibatch's forward pass: masks act on the weights."""
+        self.zeros_mask_dict.begin()
         for policy, moment in self._moments(epoch, minibatch_id, minibatches_per_epoch, optimizer):
             policy.on_minibatch_begin(moment)
         for policy, moment in self._moments(epoch, minibatch_id, minibatches_per_epoch, optimizer):
@@ -228,15 +229,18 @@ class CompressionScheduler:
         optimizer: Optimizer | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> Iterator[tuple[Policy, Moment]]:
-        """Each active policy with its moment; parameters are looked up anew for each."""
+        """Each active policy with its moment; parameters are looked up again once replaced."""
+        parameters: dict[str, nn.Parameter] | None = None
         for policy, window in self._policies:
             if window.is_active(epoch):
+                if parameters is None:
+                    parameters = dict(self.model.named_parameters())
                 yield (
                     policy,
                     Moment(
                         self,
                         self.model,
-                        dict(self.model.named_parameters()),
+                        parameters,
                         self.zeros_mask_dict,
                         window,
                         epoch,
@@ -246,6 +250,8 @@ class CompressionScheduler:
                         metrics,
                     ),
                 )
+                if policy.replaces_parameters:
+                    parameters = None
 
     # Thinning -----------------------------------------------------------------------------
 

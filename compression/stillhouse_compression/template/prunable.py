@@ -54,7 +54,7 @@ def bundles(model: nn.Module, input_shape: Sequence[int], per: Per) -> list[Bund
     Raises:
         ThinningError: The network cannot be traced.
     """
-    stages = _stages(model, input_shape)
+    stages = stage_numbers(model, input_shape)
     free: list[str] = []
     coupled: list[tuple[str, ...]] = []
     units = channel_units(model, input_shape)
@@ -92,8 +92,16 @@ def _can_share_a_mask(model: nn.Module, group: Sequence[str]) -> bool:
 
 
 @torch.no_grad()
-def _stages(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
-    """Number the convolutions by resolution, from 1 at the highest."""
+def stage_numbers(model: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
+    """Number the convolutions by resolution, from 1 at the highest.
+
+    Args:
+        model: Run once, in evaluation mode; unchanged.
+        input_shape: (channels, height, width).
+
+    Returns:
+        Module path -> number of its stage.
+    """
     sizes: dict[str, int] = {}
 
     def keep(name: str, output: Tensor) -> None:

@@ -8,9 +8,18 @@ from __future__ import annotations
 import typer
 
 from stillhouse_service.cli import (
+    artifacts,
+    asking,
     bench,
+    compute_worker,
+    dataset,
     db,
     demonstration,
+    experiment,
+    experiment_stages,
+    finalize,
+    model,
+    research,
     results,
     sensitivity,
     serving,
@@ -20,6 +29,7 @@ from stillhouse_service.cli import (
     training,
     trial,
     verify,
+    webhook,
 )
 
 app = typer.Typer(
@@ -31,14 +41,29 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.add_typer(db.app, name="db")
+app.add_typer(artifacts.app, name="artifacts")
+app.command("compute-worker")(compute_worker.compute_worker)
 app.add_typer(token.app, name="token")
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(model.app, name="model")
+study.app.command()(asking.ask)
+study.app.command()(finalize.finalize)
+study.app.command("import")(asking.import_trials)
+trial.app.command()(asking.tell)
 app.add_typer(study.app, name="study")
 app.add_typer(trial.app, name="trial")
+app.add_typer(webhook.app, name="webhook")
+app.add_typer(experiment.app, name="experiment")
 app.command()(results.report)
 app.command()(results.importance)
 app.command()(templates.template)
 app.command()(sensitivity.sensitivity)
 app.command()(verify.verify)
 app.command()(training.train)
+experiment.app.command()(experiment_stages.verify)
+experiment.app.command("run")(research.run)
+app.command()(experiment_stages.baseline)
+app.command()(experiment_stages.sweep)
+app.command()(experiment_stages.combine)
 app.command()(demonstration.demo)
 app.command(context_settings=bench.PASS_ON)(bench.bench)

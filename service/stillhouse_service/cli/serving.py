@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,10 +21,16 @@ def serve(
     database: Annotated[
         str | None, typer.Option(help="SQLAlchemy URL; a SQLite file or Postgres.")
     ] = None,
-    artifacts: Annotated[Path | None, typer.Option(help="Folder for networks and data.")] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="Folder for networks and data, or a URL (s3://...).")
+    ] = None,
     compute: Annotated[
         str | None,
-        typer.Option(help="embedded, none, or a Dask scheduler such as tcp://host:8786."),
+        typer.Option(
+            "--compute",
+            "--dask",
+            help="embedded, none, or a Dask scheduler such as tcp://host:8786 or tls://...",
+        ),
     ] = None,
 ) -> None:
     """Serve until Ctrl-C. What is not given comes from STILLHOUSE_* in the environment."""

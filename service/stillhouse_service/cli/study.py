@@ -30,6 +30,10 @@ def create(
     name: Annotated[str | None, typer.Option(help="Instead of the file's name.")] = None,
     device: Annotated[str | None, typer.Option(help="Instead of the file's device.")] = None,
     trials: Annotated[int | None, typer.Option(help="Instead of the file's budget.")] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STUDY", help="Learn from an earlier study; may be given again."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the file's seed.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
     server: Server = DEFAULT_SERVER,
@@ -37,13 +41,13 @@ def create(
 ) -> None:
     """Start a study; its baseline is trained first where the server has none like it."""
     spec = study_spec_from_file(file)
-    given = {"name": name, "device": device, "seed": seed}
+    given = {"name": name, "device": device, "seed": seed, "warm_start": warm_start}
     spec |= {key: value for key, value in given.items() if value is not None}
     if trials is not None:
         spec["budget"] = {**spec.get("budget", {}), "trials": trials}
     console = Console(stderr=as_json, highlight=False, markup=False)
     with Client(server) as client:
-        if not isinstance(spec["baseline"], str):
+        if not isinstance(spec.get("baseline", ""), str):
             line = TrainingLine(console)
             spec["baseline"] = choose_baseline(client, spec["baseline"], line.tell).id
         study = client.studies.create(spec)
@@ -56,10 +60,19 @@ def create(
 
 
 @app.command("list")
-def list_studies(server: Server = DEFAULT_SERVER, as_json: AsJson = False) -> None:
-    """List all studies, newest first."""
+def list_studies(
+    state: Annotated[
+        list[str] | None, typer.Option(help="In this state; again for another.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Part of the name.")] = None,
+    device: Annotated[str | None, typer.Option(help="On this device.")] = None,
+    order: Annotated[str, typer.Option(help="-created, created, name or -name.")] = "-created",
+    server: Server = DEFAULT_SERVER,
+    as_json: AsJson = False,
+) -> None:
+    """List studies, newest first."""
     with Client(server) as client:
-        studies = client.studies.list()
+        studies = client.studies.list(state or (), name, device, order)
     if as_json:
         print_json([study.json for study in studies])
         return
@@ -114,12 +127,14 @@ def clone(
     name: Annotated[str | None, typer.Option(help="Instead of its name.")] = None,
     device: Annotated[str | None, typer.Option(help="Instead of its device.")] = None,
     trials: Annotated[int | None, typer.Option(help="Instead of its budget.")] = None,
+    warm: Annotated[bool, typer.Option("--warm", help="Learn from its trials.")] = False,
     seed: Annotated[int | None, typer.Option(help="Instead of its seed.")] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
     """Start a study like another; its trials are its own."""
-    changes = {"name": name, "device": device, "seed": seed}
+    warm_start = [study_id] if warm else None
+    changes = {"name": name, "device": device, "seed": seed, "warm_start": warm_start}
     given: dict[str, object] = {key: value for key, value in changes.items() if value is not None}
     if trials is not None:
         given["budget"] = {"trials": trials}

@@ -1,4 +1,4 @@
-"""`stillhouse trial`: list and show.
+"""`stillhouse trial`: list, enqueue, show, log.
 
 Depends on: typer, rich, pyyaml; the client.
 """
@@ -31,12 +31,21 @@ app = typer.Typer(no_args_is_help=True, help="Single evaluations of a study.")
 @app.command("list")
 def list_trials(
     study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
+    state: Annotated[
+        list[str] | None, typer.Option(help="In this state; again for another.")
+    ] = None,
+    feasible: Annotated[
+        bool | None, typer.Option(help="Those that keep the limits, or break one.")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(help="number, or a metric, least first; - in front turns it round.")
+    ] = "number",
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
     """List a study's trials, by number."""
     with Client(server) as client:
-        trials = client.studies.trials(study_id)
+        trials = client.studies.trials(study_id, state or (), feasible, order)
     if as_json:
         print_json([trial.json for trial in trials])
         return
@@ -100,6 +109,21 @@ def show(
         _print(trial, Console(highlight=False, markup=False))
 
 
+@app.command()
+def log(
+    trial_id: Annotated[str, typer.Argument(metavar="TRIAL", help="The trial's id, trl_...")],
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Print what a trial's compression said: all of it once it is compressed, else the end."""
+    with Client(server) as client:
+        trial = client.trials.get(trial_id)
+        if "log" in trial.artifacts:
+            typer.echo(client.artifacts.download(trial.artifacts["log"]).decode(), nl=False)
+            return
+    for line in trial.json.get("log", ()):
+        typer.echo(line)
+
+
 def schedule_yaml(trial: TrialDetail) -> str:
     """Write the plain schedule that a trial ran."""
     text: str = yaml.safe_dump(dict(trial.schedule or {}), sort_keys=False, allow_unicode=True)
@@ -119,6 +143,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
             console.print(f"\n{title}", style="bold")
             for name, text in rows.items():
                 console.print(f"  {name:<40} {text}", soft_wrap=True)
+    if trial.json.get("log"):
+        console.print("\nlog", style="bold")
+        for line in trial.json["log"]:
+            console.print(f"  {line}", soft_wrap=True)
     for row in trial.json.get("thinning", ()):
         console.print("\nthinning", style="bold")
         for line in str(row.get("text", "")).splitlines():

@@ -187,6 +187,22 @@ class Facts:
         ]
         return rows
 
+    def summary(self) -> list[Row]:
+        """Compare the finalised winner with the baseline; empty unless it was finalised."""
+        found: Json = self.study.get("finalized") or {}
+        if found.get("latency_ratio") is None:
+            return []
+        of_baseline: Json = self.baseline.get("metrics") or {}
+        names = {"params": "params", "macs": "macs", "model_bytes": "onnx_bytes"}
+        return [
+            Row(
+                "latency_p50_ms", "test", found.get("baseline_p50_ms"), found.get("latency_p50_ms")
+            ),
+            _ratio_row("test", found),
+            Row("top1", "test", found.get("baseline_top1"), found.get("top1")),
+            *(Row(ours, "", of_baseline.get(of), found.get(ours)) for ours, of in names.items()),
+        ]
+
     @property
     def noise_floor(self) -> list[float]:
         """What identical networks differed by: |A/A ratio - 1| of every job that told it."""

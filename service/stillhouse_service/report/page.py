@@ -13,7 +13,6 @@ from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
 
 from stillhouse_service.report import figures, importance_figures, sentences, tables, wording
 from stillhouse_service.report.facts import Facts
@@ -22,8 +21,8 @@ from stillhouse_service.report.proposals import why_proposed
 Json = Mapping[str, Any]
 
 _ASSETS = resources.files(__package__)
-_TEMPLATES = jinja2.Environment(
-    loader=jinja2.FunctionLoader(lambda name: _asset(name)),
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FunctionLoader(lambda name: asset(name)),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
@@ -53,6 +52,9 @@ def render_html(
         A whole HTML page that loads nothing from anywhere.
     """
     facts = Facts(study, trials, baseline)
+    # On use: every command of ours shows figures as words, few make a page.
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
+
     plots: dict[str, figures.Figure] = {}
 
     def plot(name: str, figure: figures.Figure | None) -> str | None:
@@ -63,7 +65,7 @@ def render_html(
         return None
 
     analysed = (importance or {}).get("metrics", {})
-    page = _TEMPLATES.get_template("report.html.j2").render(
+    page = TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
         study=study,
         baseline=baseline,
@@ -72,6 +74,8 @@ def render_html(
         threshold_note=sentences.threshold_note(facts),
         noise_note=sentences.noise_note(facts),
         cards=tables.cards(facts),
+        summary=[tables.comparison_cells(row) for row in facts.summary()],
+        finalized_note=sentences.finalized_note(facts),
         comparison=[tables.comparison_cells(row) for row in facts.comparison()],
         history=plot("history", figures.history(facts)),
         tradeoff=plot("tradeoff", figures.tradeoff(facts)),
@@ -104,19 +108,20 @@ def render_html(
         environment=tables.environment_rows(facts, environment),
         value=wording.value,
         text_duration=tables.study_duration(study),
-        styles=Markup(_asset("report.css")),
-        script=Markup(_asset("report.js")),
+        styles=Markup(asset("report.css")),
+        script=Markup(asset("report.js")),
         plotly=Markup(get_plotlyjs()),
-        plots=Markup(_script_json(plots)),
+        plots=Markup(script_json(plots)),
     )
     return page
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Read a file that belongs to the reports."""
     return _ASSETS.joinpath(name).read_text(encoding="utf-8")
 
 
-def _script_json(data: object) -> str:
+def script_json(data: object) -> str:
     """Write JSON that may stand in a script element: no `<` that could close it, no NaN."""
     return json.dumps(_finite(data), allow_nan=False).replace("<", "\\u003c")
 

@@ -17,13 +17,19 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
     """Say why a trial was proposed and what the model expected of it.
 
     Args:
-        origin: `initial`, `model`, `random` or `enqueued`.
+        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported` or `foreign`.
         prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
     """
     if origin == "initial":
         return "One of the first trials, which fill the space before any model is asked."
+    if origin == "listed":
+        return "One of the cases that its experiment lists."
     if origin == "enqueued":
         return "Asked for by a user."
+    if origin == "imported":
+        return "Brought in from a file."
+    if origin == "foreign":
+        return "Of an earlier study, to learn from; not measured in this one."
     if not prediction:
         return "Drawn at random: there was too little to learn from."
     metrics = [

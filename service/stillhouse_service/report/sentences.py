@@ -44,6 +44,30 @@ def split_note(facts: Facts) -> str:
     )
 
 
+def finalized_note(facts: Facts) -> str:
+    """Say whether the winner was trained at full length, and what became of its limits."""
+    found: Json | None = facts.study.get("finalized")
+    if facts.winner is None:
+        return ""
+    if found is None:
+        return (
+            "The winner has had a trial's short fine-tuning only, so there is nothing to sum up "
+            f"yet: `stillhouse study finalize {facts.study['id']}` trains it at full length and "
+            "measures it on the whole test split."
+        )
+    if found.get("latency_ratio") is None:
+        return f"The winner's full-length training, {found['experiment_id']}, is {found['state']}."
+    n_epochs = int(found["training"]["epochs"]) + int(found["training"]["recovery_epochs"])
+    kept = "keeps the limits"
+    if not found["is_feasible"]:
+        broken = ", ".join(wording.label(metric) for metric in found["violations"])
+        kept = f"breaks the limit of {broken}"
+    return (
+        f"Trained anew for {n_epochs} epochs with a seed of its own, {found['seed']}, and measured "
+        f"on the {found['n_images']} images of the test split, the winner {kept}."
+    )
+
+
 def threshold_note(facts: Facts) -> str:
     """Say how much the constraints bind."""
     if not facts.constraints or facts.share_infeasible is None:

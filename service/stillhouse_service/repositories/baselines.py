@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.pages import Cursor, older_than
-from stillhouse_service.tables import BaselineRow
+from stillhouse_service.states import BaselineState
+from stillhouse_service.tables import BaselineRow, StudyRow
 
 
 class Baselines:
@@ -38,6 +39,15 @@ class Baselines:
         if row is None:
             raise NotFound(f"no baseline {baseline_id}")
         return row
+
+    def in_state(self, state: BaselineState) -> list[BaselineRow]:
+        """List the baselines of a state."""
+        return list(self._session.scalars(select(BaselineRow).where(BaselineRow.state == state)))
+
+    def of(self, study: StudyRow) -> BaselineRow:
+        """Read the baseline of a study whose trials this server runs."""
+        assert study.baseline_id is not None  # such a study is never without
+        return self.named(study.baseline_id)
 
     def newest(self, limit: int, after: Cursor | None) -> list[BaselineRow]:
         """List baselines, newest first, from the one after `after`."""

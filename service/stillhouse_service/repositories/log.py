@@ -5,10 +5,15 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from sqlalchemy import select
+import re
+from collections.abc import Collection
+
+from sqlalchemy import JSON, Text, cast, delete, select
 from sqlalchemy.orm import Session
 
-from stillhouse_service.tables import ArtifactRow, EventRow, MeasurementRow
+from stillhouse_service.tables import ArtifactRow, Base, EventRow, MeasurementRow
+
+_SHA256 = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 class Log:
@@ -30,6 +35,28 @@ class Log:
     def artifact(self, sha256: str) -> ArtifactRow | None:
         """Find an artifact."""
         return self._session.get(ArtifactRow, sha256)
+
+    def artifact_hashes(self) -> list[str]:
+        """List the hashes of all artifacts."""
+        return list(self._session.scalars(select(ArtifactRow.sha256)))
+
+    def named_hashes(self) -> set[str]:
+        """Find the artifacts that something needs: every hash in any row's JSON."""
+        found: set[str] = set()
+        for table in Base.metadata.sorted_tables:
+            columns = [cast(one, Text) for one in table.columns if isinstance(one.type, JSON)]
+            if not columns:
+                continue
+            rows = self._session.execute(select(*columns).execution_options(yield_per=500))
+            for row in rows:
+                for text in row:
+                    found.update(_SHA256.findall(text or ""))
+        return found
+
+    def drop_artifacts(self, hashes: Collection[str]) -> None:
+        """Forget artifacts that nothing names any more."""
+        for sha256 in hashes:
+            self._session.execute(delete(ArtifactRow).where(ArtifactRow.sha256 == sha256))
 
     def events_of(self, subject: str) -> list[EventRow]:
         """List what happened to one thing, oldest first."""

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.states import AttemptState, StageState
-from stillhouse_service.tables import AttemptRow, StageRow
+from stillhouse_service.tables import AttemptRow, StageRow, TrialRow
 
-Lane = Literal["compute", "device"]
+Lane = Literal["compute", "device", "outside"]
 _OPEN = [StageState.WAITING, StageState.RUNNING]
 
 
@@ -39,6 +39,14 @@ class Stages:
     def stage(self, stage_id: str) -> StageRow:
         """Read a stage that is known to exist."""
         return self._session.get_one(StageRow, stage_id)
+
+    def find(self, stage_id: str) -> StageRow | None:
+        """Find a stage, if there is one."""
+        return self._session.get(StageRow, stage_id)
+
+    def begun_on(self, lane: Lane) -> list[datetime]:
+        """List when the attempts of a lane that are under way began."""
+        return [attempt.started_at for attempt in self.running_on(lane)]
 
     def attempt(self, attempt_id: str) -> AttemptRow:
         """Find an attempt.
@@ -81,6 +89,31 @@ class Stages:
         )
         return list(self._session.scalars(query.limit(limit)))
 
+    def to_ask(self, study_id: str, now: datetime, limit: int) -> list[StageRow]:
+        """List the stages of a study that whoever asks may have, by number of their trials."""
+        query = (
+            select(StageRow)
+            .join(TrialRow, TrialRow.id == StageRow.trial_id)
+            .where(
+                StageRow.study_id == study_id,
+                StageRow.lane == "outside",
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+            )
+            .order_by(TrialRow.number)
+        )
+        return list(self._session.scalars(query.limit(limit)))
+
+    def asked_of(self, trial_id: str) -> list[AttemptRow]:
+        """List how often a trial was given to somebody who asked, first time first."""
+        query = (
+            select(AttemptRow)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(StageRow.trial_id == trial_id, StageRow.lane == "outside")
+            .order_by(AttemptRow.number)
+        )
+        return list(self._session.scalars(query))
+
     def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
         """Find the first device job, by priority and age, for a device known by `names`."""
         query = (
@@ -117,6 +150,20 @@ class Stages:
         """List the attempts under way that a device holds."""
         query = select(AttemptRow).where(
             AttemptRow.holder == holder, AttemptRow.state == AttemptState.RUNNING
+        )
+        return list(self._session.scalars(query))
+
+    def leased(self) -> list[AttemptRow]:
+        """List the attempts under way that end by themselves, unless their holder asks for more."""
+        query = select(AttemptRow).where(
+            AttemptRow.state == AttemptState.RUNNING, AttemptRow.expires_at.is_not(None)
+        )
+        return list(self._session.scalars(query))
+
+    def resting(self, now: datetime) -> list[StageRow]:
+        """List the stages that wait for a time to come before they are handed out."""
+        query = select(StageRow).where(
+            StageRow.state == StageState.WAITING, StageRow.available_at > now
         )
         return list(self._session.scalars(query))
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
+from stillhouse_service.repositories.filters import StudyFilter
 from stillhouse_service.repositories.pages import Cursor, older_than
 from stillhouse_service.states import StudyState
 from stillhouse_service.tables import StudyRow
@@ -27,13 +28,17 @@ class Studies:
         self._session.add(row)
         self._session.flush()
 
+    def find(self, study_id: str) -> StudyRow | None:
+        """Find a study, if there is one."""
+        return self._session.get(StudyRow, study_id)
+
     def named(self, study_id: str) -> StudyRow:
         """Find a study.
 
         Raises:
             NotFound: There is none of this id.
         """
-        row = self._session.get(StudyRow, study_id)
+        row = self.find(study_id)
         if row is None:
             raise NotFound(f"no study {study_id}")
         return row
@@ -44,6 +49,19 @@ class Studies:
         if after is not None:
             query = query.where(older_than(after, StudyRow.created_at, StudyRow.id))
         return list(self._session.scalars(query.limit(limit)))
+
+    def listed(self, wanted: StudyFilter, limit: int, token: str | None) -> list[StudyRow]:
+        """List the studies of a filter's page.
+
+        Raises:
+            SpecRejected: The token is not of such a list.
+        """
+        return list(self._session.scalars(wanted.page(limit, token)))
+
+    def timed(self) -> list[StudyRow]:
+        """List the studies that go on and may take so long only."""
+        query = select(StudyRow).where(StudyRow.state.in_([StudyState.RUNNING, StudyState.PAUSED]))
+        return [one for one in self._session.scalars(query) if one.spec["budget"].get("wall_s")]
 
     def ids_in(self, states: Sequence[StudyState]) -> list[str]:
         """Name the studies in any of `states`, oldest first."""

@@ -5,16 +5,21 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session, load_only, undefer
 
 from stillhouse_service.errors import NotFound
+from stillhouse_service.repositories.filters import TrialFilter
 from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.tables import MeasurementRow, TrialRow
 
 _OPEN = [state for state in TrialState if not is_final(state)]
+# Trials that were not started by this study: of a file (`imported`), of another study (`foreign`).
+IMPORTED, FOREIGN = "imported", "foreign"
+BROUGHT = (IMPORTED, FOREIGN)
 _TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED]
 
 
@@ -27,6 +32,11 @@ class Trials:
     def add(self, row: TrialRow) -> None:
         """Add a trial."""
         self._session.add(row)
+        self._session.flush()
+
+    def add_all(self, rows: Sequence[TrialRow]) -> None:
+        """Add many trials at once."""
+        self._session.add_all(rows)
         self._session.flush()
 
     def find(self, trial_id: str) -> TrialRow | None:
@@ -62,6 +72,16 @@ class Trials:
             query = query.where(TrialRow.number > after)
         return list(self._session.scalars(query.limit(limit)))
 
+    def listed(
+        self, study_id: str, wanted: TrialFilter, limit: int, token: str | None
+    ) -> list[TrialRow]:
+        """List the trials of a filter's page.
+
+        Raises:
+            SpecRejected: The token is not of such a list.
+        """
+        return list(self._session.scalars(wanted.page(study_id, limit, token)))
+
     def open_of(self, study_id: str) -> list[TrialRow]:
         """List the trials that still have a way to go, by number."""
         query = (
@@ -71,8 +91,21 @@ class Trials:
         )
         return list(self._session.scalars(query))
 
+    def own_of(self, study_id: str) -> list[TrialRow]:
+        """List the trials with an end that belong to this study alone, by number."""
+        return [trial for trial in self.told_of(study_id) if trial.origin != FOREIGN]
+
+    def n_told_of(self, study_id: str) -> int:
+        """Count the trials with an end that belong to this study alone."""
+        query = select(func.count()).where(
+            TrialRow.study_id == study_id,
+            TrialRow.state.in_(_TOLD),
+            TrialRow.origin != FOREIGN,
+        )
+        return self._session.scalars(query).one()
+
     def told_of(self, study_id: str) -> list[TrialRow]:
-        """List the trials that the optimizer learns from, by number."""
+        """List the trials that the optimizer learns from, foreign ones too, by number."""
         query = (
             select(TrialRow)
             .where(TrialRow.study_id == study_id, TrialRow.state.in_(_TOLD))
@@ -90,36 +123,45 @@ class Trials:
         return list(self._session.scalars(query))
 
     def n_of(self, study_id: str) -> int:
-        """Count a study's trials; also the next trial's number."""
+        """Count a study's trials, brought ones too; also the next trial's number."""
         query = select(func.count()).where(TrialRow.study_id == study_id)
         return self._session.scalars(query).one()
 
+    def n_started_of(self, study_id: str) -> int:
+        """Count the trials that a study has started, which its budget limits."""
+        query = select(func.count()).where(
+            TrialRow.study_id == study_id, TrialRow.origin.not_in(BROUGHT)
+        )
+        return self._session.scalars(query).one()
+
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
-        """List the last `n` trials that ended by themselves, from `from_number` on, last first."""
+        """List the last `n` trials that ended by themselves, from `from_number` on, last first.
+
+        Number and failure are read, as a driver looks at them all the time.
+        """
         query = (
             select(TrialRow)
+            .options(load_only(TrialRow.number, TrialRow.failure))
             .where(
                 TrialRow.study_id == study_id,
                 TrialRow.number >= from_number,
                 TrialRow.state.in_(_TOLD),
+                TrialRow.origin.not_in(BROUGHT),
             )
             .order_by(TrialRow.number.desc())
         )
         return list(self._session.scalars(query.limit(n)))
 
     def counts_of(self, study_id: str) -> dict[str, int]:
-        """Count a study's trials by state, and the feasible ones as `feasible`."""
-        query = (
-            select(TrialRow.state, func.count())
-            .where(TrialRow.study_id == study_id)
-            .group_by(TrialRow.state)
-        )
-        counts = {state.value: 0 for state in TrialState}
-        counts |= {state.value: n for state, n in self._session.execute(query)}
-        feasible = select(func.count()).where(
-            TrialRow.study_id == study_id, TrialRow.is_feasible.is_(True)
-        )
-        return counts | {"feasible": self._session.scalars(feasible).one()}
+        """Count the trials a study started by state; `feasible` ones; those that were `brought`."""
+        # As the index has them in order, ten thousand are counted without being sorted or read.
+        known = TrialRow.state, TrialRow.is_feasible, TrialRow.origin
+        query = select(*known, func.count()).where(TrialRow.study_id == study_id).group_by(*known)
+        counts = {state.value: 0 for state in TrialState} | {"feasible": 0, "brought": 0}
+        for state, is_feasible, origin, n in self._session.execute(query):
+            counts["brought" if origin in BROUGHT else state.value] += n
+            counts["feasible"] += n if is_feasible else 0
+        return counts
 
     def spans_of(self, study_id: str, n: int) -> list[tuple[datetime, datetime]]:
         """List start and end of the last `n` ended trials of a study."""

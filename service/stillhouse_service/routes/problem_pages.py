@@ -23,6 +23,7 @@ _OTHERS: Mapping[str, tuple[int, str]] = {
     "method-not-allowed": (405, "The address exists, and does not take this method."),
     "http": (400, "The request is no HTTP that this server understands."),
     "database-unavailable": (503, "The database is busy or gone: try again after `Retry-After` s."),
+    "store-unavailable": (503, "The artifact store is full: try again after `Retry-After` s."),
     "internal": (500, "The server failed on this request; its log has the reason."),
 }
 

@@ -5,10 +5,13 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
+import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
 from stillhouse_service import catalog, schemas
 from stillhouse_service.errors import NotFound
@@ -49,9 +52,16 @@ def list_datasets() -> schemas.Datasets:
 )
 def read_artifact(sha256: str, view: View, artifacts: Artifacts) -> FileResponse:
     """Get a file by its content's hash; `Range` is honoured."""
-    path = artifacts.path_of(sha256)
     row = view.log.artifact(sha256)
-    if row is None or not path.is_file():
+    if row is None:
         raise NotFound(f"no artifact {sha256}")
     headers = {"ETag": f'"{sha256}"', "Cache-Control": "public, max-age=31536000, immutable"}
-    return FileResponse(path, media_type=row.media_type, headers=headers)
+    path = artifacts.checked_path(sha256)
+    if path is not None:
+        return FileResponse(path, media_type=row.media_type, headers=headers)
+    # Behind a URL: a copy of this answer's own, so that ranges of it can be sent.
+    with tempfile.NamedTemporaryFile(prefix="stillhouse-", delete=False) as copy:
+        copied = Path(copy.name)
+        copy.write(artifacts.read(sha256))
+    remove = BackgroundTask(copied.unlink)
+    return FileResponse(copied, media_type=row.media_type, headers=headers, background=remove)

@@ -8,12 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from stillhouse_service import enqueue, lives, schemas, views
-from stillhouse_service.repositories.pages import (
-    cursor_token,
-    read_cursor,
-    read_number,
-    to_token,
-)
+from stillhouse_service.repositories.pages import read_number, to_token
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
     WAITS,
@@ -43,20 +38,6 @@ def create_study(
         return views.study(view, view.studies.named(study_id))
 
 
-@router.get("", responses=problems(422), dependencies=[needs("read")])
-def list_studies(
-    view: View, page_size: PageSize = 50, page_token: PageToken = None
-) -> schemas.Studies:
-    """List studies, newest first."""
-    rows = view.studies.newest(page_size + 1, read_cursor(page_token))
-    shown = rows[:page_size]
-    is_more = len(rows) > page_size
-    return schemas.Studies(
-        items=[views.study(view, row) for row in shown],
-        next_page_token=cursor_token(shown[-1].created_at, shown[-1].id) if is_more else None,
-    )
-
-
 @router.get("/{study_id}", responses=problems(404), dependencies=[needs("read"), WAITS])
 def show_study(study_id: str, view: View) -> schemas.Study:
     """Show a study: where it stands, its incumbent, the time left."""
@@ -66,7 +47,7 @@ def show_study(study_id: str, view: View) -> schemas.Study:
 @router.post(
     "/{study_id}/clone",
     status_code=201,
-    responses=problems(404, 422),
+    responses=problems(404, 409, 422),
     dependencies=[needs("write")],
 )
 def clone_study(
@@ -124,20 +105,6 @@ def resume_study(study_id: str, work: Work, once: Key) -> schemas.Study:
     """Go on with a paused study."""
     once.do(work, lambda: lives.resume_study(work, study_id).id)
     return views.study(work, work.studies.named(study_id))
-
-
-@router.get("/{study_id}/trials", responses=problems(404, 422), dependencies=[needs("read")])
-def list_trials(
-    study_id: str, view: View, page_size: PageSize = 100, page_token: PageToken = None
-) -> schemas.Trials:
-    """List a study's trials, by number."""
-    view.studies.named(study_id)
-    rows = view.trials.page(study_id, page_size + 1, read_number(page_token))
-    shown = rows[:page_size]
-    return schemas.Trials(
-        items=[views.trial(row) for row in shown],
-        next_page_token=to_token(str(shown[-1].number)) if len(rows) > page_size else None,
-    )
 
 
 @router.get("/{study_id}/events", responses=problems(404, 422), dependencies=[needs("read")])

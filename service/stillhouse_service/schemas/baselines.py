@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from stillhouse_service.schemas.parts import In, Out
+from stillhouse_service.schemas.parts import In, Out, Resources
 from stillhouse_service.states import BaselineState
 
 
@@ -21,6 +21,7 @@ class BaselineIn(In):
     dataset: str = Field(examples=["digits"])
     recipe: dict[str, Any] = Field(default_factory=dict, examples=[{"epochs": 8, "lr": 0.1}])
     seed: int = Field(default=0, ge=0, lt=2**31)
+    resources: Resources = Field(default_factory=dict)
 
 
 class Baseline(Out):

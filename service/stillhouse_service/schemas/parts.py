@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Scalar = bool | int | float | str
+Scalar = bool | int | float | str | None  # null is a choice like any other
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MAX_TEXT = 1_000_000
 
@@ -48,3 +48,13 @@ class Out(BaseModel):
     """An answer."""
 
     model_config = ConfigDict(frozen=True)
+
+
+Resources = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=100)], Annotated[float, Field(gt=0)]],
+    Field(
+        max_length=20,
+        description="what a compute worker must offer, by Dask's names; `GPU` trains on CUDA",
+        examples=[{"GPU": 1, "GPU_MEMORY": 8e9}],
+    ),
+]

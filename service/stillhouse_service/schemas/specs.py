@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from stillhouse_service.schemas.parts import MAX_TEXT, In
+from stillhouse_service.schemas.parts import MAX_TEXT, In, Resources
 
 
 def _is_left_out(value: object) -> bool:
@@ -83,9 +83,42 @@ class StudySpec(In):
     )
 
     name: str = Field(min_length=1, max_length=200)
-    baseline: str = Field(description="id of a complete baseline")
-    device: str = Field(description="kind of device (`CPU`, `MYRIAD`, ...) or a device's id")
-    template: str = Field(max_length=MAX_TEXT, description="schedule with search tags, YAML text")
+    runner: Literal["server", "outside"] = Field(
+        default="server",
+        description="who runs the trials: this server's compute and device hosts, or whoever asks "
+        "for them and tells what came of it",
+    )
+    baseline: str | None = Field(
+        default=None, description="id of a complete baseline; of runner `server` alone"
+    )
+    device: str | None = Field(
+        default=None,
+        description="kind of device (`CPU`, `MYRIAD`, ...) or a device's id; of runner `server` "
+        "alone",
+    )
+    template: str = Field(
+        default="", max_length=MAX_TEXT, description="schedule with search tags, YAML text"
+    )
+    parameters: list[dict[str, Any]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="instead of a template, of runner `outside` alone: the space as plain "
+        "Parameters (docs/architecture.md)",
+        exclude_if=_is_left_out,
+    )
+    forbidden: list[dict[str, Any]] | None = Field(
+        default=None,
+        max_length=1000,
+        description="with `parameters`: combinations of values that are not allowed",
+        exclude_if=_is_left_out,
+    )
+    warm_start: list[str] | None = Field(
+        default=None,
+        max_length=100,
+        description="ids of earlier studies of the same space, whose trials this one learns from",
+        exclude_if=_is_left_out,
+    )
     training: str = Field(default="", max_length=MAX_TEXT, description="fine-tuning, YAML text")
     objectives: list[str] = Field(default=["latency_ratio"], min_length=1)
     constraints: list[str] = Field(default_factory=list, examples=[["top1_drop <= 0.02"]])
@@ -93,6 +126,7 @@ class StudySpec(In):
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
+    resources: Resources = Field(default_factory=dict)
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",
@@ -112,9 +146,13 @@ class StudyChanges(In):
     training: str | None = Field(default=None, max_length=MAX_TEXT)
     objectives: list[str] | None = None
     constraints: list[str] | None = None
+    parameters: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=1000)
+    forbidden: list[dict[str, Any]] | None = Field(default=None, max_length=1000)
+    warm_start: list[str] | None = Field(default=None, max_length=100)
     budget: Budget | None = None
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
+    resources: Resources | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the members that were sent."""

@@ -37,13 +37,22 @@ class Study(Out):
     reason: str | None = Field(description="why it ended, or why it does not move")
     spec: StudySpec
     parameters: list[dict[str, Any]]
-    counts: dict[str, int] = Field(description="trials by state, and `feasible`")
+    counts: dict[str, int] = Field(
+        description="trials by state, `feasible` ones, and `brought`: imported or foreign"
+    )
     baseline_measurement: dict[str, int | float] | None = Field(
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
     )
     priority: int = Field(description="its work goes before that of studies with a lower one")
+    experiment_id: str | None = Field(
+        description="whose listed cases its trials are; null: an optimizer proposes them"
+    )
     incumbent: Incumbent | None
     final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
+    finalized: dict[str, Any] | None = Field(
+        description="the incumbent trained anew at full length, then measured on the test split; "
+        "null: nobody has asked for it"
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

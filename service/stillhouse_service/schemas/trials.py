@@ -29,6 +29,7 @@ class TrialFailure(Out):
     stage: str
     failure_class: str = Field(alias="class")
     reason: str
+    log: list[str] = Field(default_factory=list, description="the last lines the stage said")
 
 
 class Trial(Out):
@@ -39,10 +40,16 @@ class Trial(Out):
     study_id: str
     state: TrialState
     config: dict[str, Scalar]
-    origin: str = Field(description="`initial`, `model`, `random` or `enqueued`")
-    prediction: dict[str, int | float]
+    origin: str = Field(
+        description="`initial`, `model`, `random`, `enqueued` or `listed` by an experiment; "
+        "`imported` from a file, "
+        "`foreign`: of an earlier study, for the optimizer to learn from, no incumbent ever"
+    )
+    prediction: dict[str, int | float | None]
     seed: int
-    metrics: dict[str, int | float] | None
+    metrics: dict[str, int | float | None] | None = Field(
+        description="as measured; null: a number that is none was reported"
+    )
     is_feasible: bool | None
     violations: dict[str, float | None] = Field(
         description="metric -> by how much it misses its bound; null: it was not measured"
@@ -78,5 +85,8 @@ class TrialDetail(Trial):
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
     thinning: list[dict[str, Any]] = Field(description="what was cut out, from compression")
     warnings: list[str]
+    log: list[str] = Field(
+        description="the last lines its compression said; all of them are the artifact `log`"
+    )
     events: list[Event]
     measurements: list[Measurement]

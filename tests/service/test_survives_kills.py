@@ -36,6 +36,8 @@ _PASSING = (httpx.TransportError, OperationalError)
 # Every server is a fork of one process that has imported all: no start then imports torch.
 _FORKS = """
 import os, signal, sys
+import stillhouse_optimizer.propose, stillhouse_service.built_network
+import stillhouse_compression.models
 from stillhouse_service.server import serve
 from stillhouse_service.settings import Settings
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -59,14 +61,18 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def environment(postgres: Postgres, tmp_path: Path) -> dict[str, str]:
-    postgres.run("CREATE DATABASE killed")
+def environment(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    url = f"sqlite:///{tmp_path}/killed.db"
+    if getattr(request, "param", "postgres") == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        postgres.run("CREATE DATABASE killed")
+        url = postgres.url("killed")
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     return {
         **os.environ,
-        "STILLHOUSE_DATABASE_URL": postgres.url("killed"),
+        "STILLHOUSE_DATABASE_URL": url,
         "STILLHOUSE_ARTIFACT_DIR": str(tmp_path / "artifacts"),
         "STILLHOUSE_COMPUTE": "none",
         "STILLHOUSE_PORT": str(port),
@@ -133,7 +139,7 @@ def _check(engine: Any, artifacts: ArtifactStore, study_id: str, n_trials: int) 
             assert last[stage.id] == stage.state
     with Store(engine).read() as view:
         study = view.studies.named(study_id)
-        baseline = view.baselines.named(study.baseline_id)
+        baseline = view.baselines.of(study)
         features = built_network(
             study.spec["template"], study.spec["training"], baseline.model, baseline.dataset
         )
@@ -319,18 +325,24 @@ def spawn() -> Iterator[Callable[[list[str], dict[str, str]], psutil.Process]]:
 
 @pytest.mark.slow  # half an hour: everything is real, and every restart imports torch
 @pytest.mark.timeout(5400)
-def test_a_study_of_sixty_trials_survives_fifty_deaths(
-    postgres: Postgres,
+@pytest.mark.parametrize("environment", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize(("n_trials", "n_kills"), [(8, 6), (60, 50)])
+def test_a_study_survives_the_deaths_of_everything_real(
+    request: pytest.FixtureRequest,
     environment: dict[str, str],
     tmp_path: Path,
     template: str,
     spawn: Callable[[list[str], dict[str, str]], psutil.Process],
+    n_trials: int,
+    n_kills: int,
 ) -> None:
-    _survive(postgres, environment, tmp_path, template, spawn, n_trials=60, n_kills=50)
+    is_sqlite = environment["STILLHOUSE_DATABASE_URL"].startswith("sqlite")
+    postgres = None if is_sqlite else request.getfixturevalue("postgres")
+    _survive(postgres, environment, tmp_path, template, spawn, n_trials, n_kills)
 
 
 def _survive(
-    postgres: Postgres,
+    postgres: Postgres | None,
     environment: dict[str, str],
     tmp_path: Path,
     template: str,
@@ -363,8 +375,8 @@ def _survive(
         "name": "killed",
         "baseline": baseline,
         "device": "CPU",
-        "template": template.replace("ending_epoch: 3", "ending_epoch: 1"),
-        "training": "epochs: 1\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
+        "template": template.replace("ending_epoch: 3", "ending_epoch: 2"),
+        "training": "epochs: 2\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
         "budget": {"trials": n_trials},
         "timing": {"time_limit_s": 0.5, "n_compilations": 1, "max_aa_deviation": 10.0},
     }
@@ -378,7 +390,8 @@ def _survive(
     def has_ended(n: int) -> bool:
         return n_ended() >= n
 
-    killed = dict.fromkeys(("server", "compute", "host", "postgres"), 0)
+    victims = ("server", "compute", "host", *(("postgres",) if postgres else ()))
+    killed = dict.fromkeys(victims, 0)
     n_before = 0
     while sum(killed.values()) < n_kills:
         n_wanted = min(n_before + 1, n_trials)  # so that it gets on between the deaths
@@ -397,6 +410,7 @@ def _survive(
                 host.wait(timeout=20)
                 host = spawn(host_command, environment)
             case "postgres":
+                assert postgres is not None
                 postgres.kill()
                 postgres.start()
             case "compute":
