@@ -27,8 +27,8 @@ from stillhouse_compression.training import TrainingSettings
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 IS_CUDA = DEVICE.type == "cuda"
 BATCH = 512 if IS_CUDA else 32
-N_IMAGES = 50_000 if IS_CUDA else 256
-ROUNDS = 7 if IS_CUDA else 5
+N_IMAGES = 50_000 if IS_CUDA else 128
+ROUNDS = 7 if IS_CUDA else 4
 TARGET_SHARE = 3.0  # percent
 TARGET_CUDA = 20_000.0  # images a second, ResNet-20, CIFAR's size, batch 512, mixed precision
 
