@@ -9,6 +9,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,13 +106,14 @@ def main() -> None:
     scheduler = dict_config(scheduled.model, scheduled.optimizer, SCHEDULES["AGP"])
     times: dict[str, list[float]] = {"bare": [], "plain": [], "schedule": [], "loader": []}
     for epoch in range(ROUNDS + 1):
-        for name, run in (
-            ("bare", lambda: bare_epoch(bare.model, bare.optimizer, data)),
-            ("plain", lambda epoch=epoch: plain.run_epoch(epoch, sets_lr=False)),
-            ("schedule", lambda epoch=epoch: scheduled.run_epoch(epoch, scheduler, sets_lr=False)),
-            ("loader", lambda: load_epoch(data)),
-        ):
-            spent = timed(run)  # type: ignore[arg-type]  # the epoch is bound
+        runs: dict[str, Callable[[], object]] = {
+            "bare": partial(bare_epoch, bare.model, bare.optimizer, data),
+            "plain": partial(plain.run_epoch, epoch, sets_lr=False),
+            "schedule": partial(scheduled.run_epoch, epoch, scheduler, sets_lr=False),
+            "loader": partial(load_epoch, data),
+        }
+        for name, run in runs.items():
+            spent = timed(run)
             if epoch > 0:  # the first warms up
                 times[name].append(spent)
         scheduler.on_epoch_end(epoch, scheduled.optimizer, {"min": 1.0, "max": 0.5})
