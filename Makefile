@@ -4,6 +4,7 @@ PYTHON39 ?= python3.9
 BIN := .venv/bin
 EXTRAS := dev,device
 ONLY ?=
+ARGS ?=
 
 .PHONY: demo experiment experiment-quick test test-slow check serve bench tables venv clean accept-ncs2
 
@@ -33,9 +34,9 @@ check: .venv/installed  ## formatting, lint, types, contracts between packages, 
 serve: .venv/installed
 	$(BIN)/stillhouse serve
 
-bench: .venv/installed  ## figures into benches/results/*.json; ONLY=name runs one
+bench: .venv/installed  ## figures into benches/results/*.json; ONLY=name runs one, ARGS="--option" goes to it
 	$(BIN)/pip install -q -c constraints.txt -e ".[$(EXTRAS),bench]"
-	$(BIN)/python benches/run.py $(ONLY)
+	$(BIN)/python benches/run.py $(ONLY) $(ARGS)
 
 tables: .venv/installed  ## write the tables of docs/ anew from benches/results/*.json
 	$(BIN)/python benches/tables.py

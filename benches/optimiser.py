@@ -42,6 +42,7 @@ FAMILIES = {"": KINDS[:2], "_narrow": KINDS[2:]}
 # Cell -> seed -> run.
 Found = dict[str, dict[int, dict[str, Any]]]
 DEFAULT_OUT = RESULTS / "optimiser.runs.jsonl"
+FLOORS = RESULTS / "optimiser.floors.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -134,7 +135,15 @@ def _tables(
         pairs = [(ours, "1", peer, "1") for peer in PEERS for ours in OURS]
         pairs.append(("forest", "8", "forest", "1"))
         tables[f"paired{family}"] = (
-            ["paired", "pairs", "median change", "each cell", "wins", "losses", "Wilcoxon p"],
+            [
+                "paired",
+                "pairs (each cell)",
+                "median change",
+                "each cell",
+                "wins",
+                "losses",
+                "Wilcoxon p",
+            ],
             [_paired(found, kinds, *pair) for pair in pairs],
         )
     return tables
@@ -153,12 +162,22 @@ def _quality(found: Found, kinds: Sequence[str]) -> tuple[Sequence[str], Sequenc
         quality.append([*row, f"{np.median(cpu):.3f} s" if cpu else None])
     floors: list[Cell] = ["*floor*"]
     for kind in kinds:
-        networks = [_network(kind, number) for number in range(N_INSTANCES)]
         for level in LEVELS:
-            lowest = [100 * network.floor(bounds[level]) for network, bounds in networks]
+            lowest = [_floor(kind, number, level) for number in range(N_INSTANCES)]
             floors.append(f"{np.median(lowest):.1f}")
     columns = [f"{kind} {level}" for kind in kinds for level in LEVELS]
     return ["searcher", *columns, "CPU a trial"], [*quality, [*floors, None]]
+
+
+def _floor(kind: str, number: int, level: str) -> float:
+    """An instance's floor; kept beside the runs, as it takes seconds and never changes."""
+    known = json.loads(FLOORS.read_text()) if FLOORS.exists() else {}
+    key = f"{kind}/{level}/{number}"
+    if key not in known:
+        network, bounds = _network(kind, number)
+        known[key] = round(100 * network.floor(bounds[level]), 2)
+        FLOORS.write_text(json.dumps(known, indent=1) + "\n")
+    return float(known[key])
 
 
 def _quartiles(entries: Sequence[dict[str, Any]]) -> str | None:
@@ -187,7 +206,8 @@ def _paired(
     p = float(wilcoxon(np.log(ratios)).pvalue) if len(ratios) > 5 else None
     cells = " ".join(_change(cell) if cell else "–" for cell in by_cell)
     wins, losses = sum(r < 1 for r in ratios), sum(r > 1 for r in ratios)
-    return [name, len(ratios), f"{_change(ratios)} %", cells, wins, losses, p]
+    pairs = f"{len(ratios)} ({' '.join(str(len(cell)) for cell in by_cell)})"
+    return [name, pairs, f"{_change(ratios)} %", cells, wins, losses, p]
 
 
 def _change(ratios: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""Run one bench, or all of them, each in a process of its own.
+"""Run benches, each in a process of its own: ``run.py [NAME ...] [--OPTION ...]``.
 
 Depends on: the standard library. A bench is a script in this folder with a ``main()``.
 """
@@ -13,8 +13,13 @@ FOLDER = Path(__file__).parent
 NOT_BENCHES = {"run", "record", "tables"}
 
 
-def main(names: list[str]) -> int:
-    """Run the named benches (all without names); the exit code is the number that failed."""
+def main(arguments: list[str]) -> int:
+    """Run the named benches (all without names); the exit code is the number that failed.
+
+    What follows the first option goes to each of them.
+    """
+    n_names = next((i for i, a in enumerate(arguments) if a.startswith("-")), len(arguments))
+    names, options = arguments[:n_names], arguments[n_names:]
     known = sorted(
         path.stem
         for path in FOLDER.glob("*.py")
@@ -27,7 +32,8 @@ def main(names: list[str]) -> int:
     n_failed = 0
     for name in names or known:
         print(f"== {name}", file=sys.stderr)
-        n_failed += subprocess.run([sys.executable, str(FOLDER / f"{name}.py")]).returncode != 0
+        command = [sys.executable, str(FOLDER / f"{name}.py"), *options]
+        n_failed += subprocess.run(command).returncode != 0
     return n_failed
 
 

@@ -75,7 +75,8 @@ class Terms:
         )
         owner = {int(k): i for i, group in enumerate(groups) for k in group}
         numbers = [owner[int(k)] for k in self._numbers]
-        self._layers = np.flatnonzero(np.isin(numbers, layers)) if len(layers) > 1 else None
+        alike = np.flatnonzero(np.isin(numbers, layers))
+        self._layers = alike if len(alike) > 1 else None
         common = [] if self._layers is None else [len(groups), len(groups)]
         categories = [owner[int(k)] for k in self._categories]
         each = [*numbers, *numbers, *categories]
@@ -116,7 +117,6 @@ class AdditiveModel:
     center: float
     scale: float
     noise: float
-    log_evidence: float  # of the targets, under the best settings and their priors
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean and variance at inputs (n, k); both shape (n,)."""
@@ -182,12 +182,11 @@ def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
         gradient[-1] += by_noise * (noise - _NOISE_FLOOR) / noise
         return float(value), gradient
 
-    best = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _N_ITERATIONS})
-    root_v, w, noise, precision = solve(best.x)[:4]
+    best = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _N_ITERATIONS}).x
+    root_v, w, noise, precision = solve(best)[:4]
     root = _root(precision, root_v)
-    evidence = -float(best.fun) - n * math.log(scale)
     return AdditiveModel(
-        terms, root_v * w, root_v, precision, root, center, scale, noise * scale**2, evidence
+        terms, root_v * w, root_v, precision, root, center, scale, noise * scale**2
     )
 
 

@@ -6,20 +6,18 @@ Depends on: numpy.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillhouse_optimizer.acquisition import log_ei, log_probability_below
-from stillhouse_optimizer.additive import AdditiveModel, Terms
+from stillhouse_optimizer.additive import Terms
 from stillhouse_optimizer.evidence import Evidence, Target
 from stillhouse_optimizer.forest import Model
 from stillhouse_optimizer.inputs import Inputs
 from stillhouse_optimizer.space import Rows
 from stillhouse_optimizer.spec import Problem
 from stillhouse_optimizer.surrogate import fit
-from stillhouse_optimizer.warp import AS_IT_IS, Warp, choose_warp
 
 Array = NDArray[np.float64]
 
@@ -29,15 +27,6 @@ _DOUBT = 1e-4
 # sure of themselves, and the probability counts up to this much more.
 _WANTED_RATE, _MOST_CAUTION = 0.25, 2.0
 _N_RECENT = 8
-_LIKELY = 0.5
-
-
-@dataclass(frozen=True)
-class _Limit:
-    target: Target
-    warp: Warp
-    bound: float  # on the warped scale
-    model: Model
 
 
 class Belief:
@@ -59,19 +48,15 @@ class Belief:
         x_pending = inputs.of(evidence.pending)
         terms = Terms(inputs.groups, inputs.is_category, inputs.replaced, inputs.shares)
 
-        def fitted(y: Array, k: int, additive: AdditiveModel | None = None) -> Model:
-            model = fit(problem.surrogate, terms, x, y, seed + k, additive)
+        def fitted(y: Array, k: int) -> Model:
+            model = fit(problem.surrogate, terms, x, y, seed + k)
             return model.believing(x_pending) if len(x_pending) else model
 
         self._objective = fitted(evidence.y, 0)
-        self._limits: list[_Limit] = []
-        for k, (target, bound, values) in enumerate(evidence.limits, start=1):
-            # What is a ratio stands on a logarithmic scale already.
-            choice = (AS_IT_IS, None) if target.is_log else choose_warp(terms, x, values)
-            warp, additive = choice
-            warped_bound = float(warp.apply(np.array([bound]))[0])
-            model = fitted(warp.apply(values), k, additive)
-            self._limits.append(_Limit(target, warp, warped_bound, model))
+        self._limits = [
+            (target, bound, fitted(values, k))
+            for k, (target, bound, values) in enumerate(evidence.limits, start=1)
+        ]
         self._success: Model | None = None
         if not evidence.is_measured.all():
             # Least-squares classification: 1 for measured, 0 for failed, cut in the middle.
@@ -82,10 +67,6 @@ class Belief:
         self._eta: float | None = None
         if evidence.is_feasible.any():
             feasible = x_every[evidence.is_feasible]
-            if len(x_pending):
-                # What a running trial is likely to reach is nothing to be gained by another one.
-                is_likely = self._log_p_feasible(x_pending) > math.log(_LIKELY)
-                feasible = np.concatenate([feasible, x_pending[is_likely]])
             self._eta = float(self._objective.predict(feasible)[0].min())
 
     def score(self, rows: Rows) -> Array:
@@ -114,11 +95,11 @@ class Belief:
         """``Proposal.prediction`` of one row."""
         x = self._inputs.of(row[None, :])
         prediction: dict[str, float] = {}
-        models = [(self._evidence.objective, AS_IT_IS, self._objective)]
-        models += [(limit.target, limit.warp, limit.model) for limit in self._limits]
-        for target, warp, model in models:
+        models = [(self._evidence.objective, self._objective)]
+        models += [(target, model) for target, _, model in self._limits]
+        for target, model in models:
             mean, variance = model.predict(x)
-            prediction |= _raw(target, warp, float(mean[0]), math.sqrt(float(variance[0])))
+            prediction |= _raw(target, float(mean[0]), math.sqrt(float(variance[0])))
         prediction["p_feasible"] = math.exp(float(self._log_p_feasible(x)[0]))
         prediction["p_success"] = math.exp(float(self._log_p_success(x)[0]))
         if self._eta is not None:
@@ -128,10 +109,9 @@ class Belief:
 
     def _log_p_feasible(self, x: Array) -> Array:
         value = np.zeros(len(x))
-        for limit in self._limits:
-            mean, variance = limit.model.predict(x)
-            sd = np.sqrt(variance + limit.model.noise)
-            value += log_probability_below(mean, sd, limit.bound)
+        for _, bound, model in self._limits:
+            mean, variance = model.predict(x)
+            value += log_probability_below(mean, np.sqrt(variance + model.noise), bound)
         return value
 
     def _log_p_success(self, x: Array) -> Array:
@@ -142,7 +122,7 @@ class Belief:
         return np.log(_DOUBT + (1 - _DOUBT) * np.exp(log_probability_below(-mean, sd, -0.5)))
 
 
-def _raw(target: Target, warp: Warp, mean: float, sd: float) -> dict[str, float]:
-    middle, *ends = (target.to_raw(warp.undo(value)) for value in (mean, mean - sd, mean + sd))
+def _raw(target: Target, mean: float, sd: float) -> dict[str, float]:
+    low, high = sorted((target.to_raw(mean - sd), target.to_raw(mean + sd)))
     name = target.metric
-    return {name: middle, f"{name}_low": min(ends), f"{name}_high": max(ends)}
+    return {name: target.to_raw(mean), f"{name}_low": low, f"{name}_high": high}

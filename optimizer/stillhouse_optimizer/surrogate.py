@@ -47,14 +47,7 @@ class AdditiveForest:
         return replace(self, additive=self.additive.believing(x))
 
 
-def fit(
-    name: str,
-    terms: Terms,
-    x: Array,
-    y: Array,
-    seed: int,
-    additive: AdditiveModel | None = None,
-) -> Model:
+def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
     """Fit the surrogate ``name`` to one metric.
 
     Args:
@@ -64,15 +57,14 @@ def fit(
         x: Inputs (n, k), in the order of the trials.
         y: Targets (n,), at least two.
         seed: Of the forest.
-        additive: The additive model of these targets, where it is known.
     """
     if name == "auto":
         name = _better(terms, x, y, seed)
     if name == "forest_plain":
-        return fit_forest(x, y, seed, PLAIN_SAMPLES)
+        return fit_forest(x, y, seed, PLAIN_SAMPLES, "best")
     if name == "gp":
         return fit_gp(terms, x, y)
-    additive = additive or fit_additive(terms, x, y)
+    additive = fit_additive(terms, x, y)
     forest = fit_forest(x, y - additive.predict(x)[0], seed, RESIDUAL_SAMPLES)
     return AdditiveForest(additive, forest, additive.noise)
 

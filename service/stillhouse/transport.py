@@ -16,13 +16,15 @@ import httpx
 from stillhouse.errors import ConnectionFailed, Problem, ProblemError, UnexpectedAnswer
 
 Params = Mapping[str, str | int | bool | Sequence[str]]
+_LONGEST_PAUSE_S = 60.0
 
 
 class Transport:
     """One server, spoken to over HTTP.
 
     Every request is tried again when the connection fails: an order carries an `Idempotency-Key`,
-    by which the server does it once however often it arrives.
+    by which the server does it once however often it arrives. Where it is asked too often (429), it
+    is left alone for as long as it says.
     """
 
     def __init__(
@@ -55,13 +57,13 @@ class Transport:
         """
         return _json(self._request("GET", path, params=params))
 
-    def get_made(self, path: str) -> httpx.Response:
+    def get_made(self, path: str, params: Params | None = None) -> httpx.Response:
         """Ask for what may take long: waits for the operation behind a 202; errors as in `get`.
 
         Raises:
             UnexpectedAnswer: The operation failed.
         """
-        answer = self._request("GET", path)
+        answer = self._request("GET", path, params=params)
         if answer.status_code != httpx.codes.ACCEPTED:
             return answer
         at, pause_s = str(_json(answer).get("id", "")), self._first_pause_s
@@ -129,7 +131,9 @@ class Transport:
         for n_left in range(self._n_retries, -1, -1):
             try:
                 answer = self._http.request(method, path, params=params, json=body, headers=headers)
-                break
+                if answer.status_code != httpx.codes.TOO_MANY_REQUESTS or n_left == 0:
+                    break
+                pause_s = max(pause_s, _asked_pause_s(answer))
             except httpx.TransportError as error:
                 if n_left == 0:
                     raise self._failed(error) from error
@@ -142,6 +146,12 @@ class Transport:
     def _failed(self, error: httpx.TransportError) -> ConnectionFailed:
         reason = str(error) or type(error).__name__
         return ConnectionFailed(f"no answer from {self._http.base_url}: {reason}")
+
+
+def _asked_pause_s(answer: httpx.Response) -> float:
+    """Seconds that a server which is asked too often wants to be left alone."""
+    said = answer.headers.get("Retry-After", "")
+    return min(float(said), _LONGEST_PAUSE_S) if said.isascii() and said.isdigit() else 0.0
 
 
 def _json(answer: httpx.Response) -> Any:

@@ -7,6 +7,7 @@ written before a row names them live.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from stillhouse_service.states import is_final
 from stillhouse_service.store import Store, UnitOfWork
 
 GRACE_S = 24 * 3600.0
+# What else we write: pieces of writes that were killed, proofs of a shared store. Anything else in
+# the folder is not ours to remove.
+_OURS = re.compile(r"([0-9a-f]{2}|checkpoints|proofs)/\.(new|old)-.*|proofs/[0-9a-f-]+")
 
 
 @dataclass
@@ -104,4 +108,4 @@ def _is_needed(view: UnitOfWork, file: Found, named: set[str]) -> bool:
         stage = view.stages.find(file.name.removeprefix(checkpoints.PREFIX))
         return stage is not None and not is_final(stage.state)
     sha256 = hash_of(file.name)
-    return sha256 is not None and sha256 in named  # the rest are pieces of writes that were killed
+    return sha256 in named if sha256 is not None else not _OURS.fullmatch(file.name)

@@ -6,6 +6,7 @@ Depends on: fsspec, for URLs alone. Names are relative paths with slashes; knows
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -132,6 +133,8 @@ class Folder:
                 about = path.stat()
             except FileNotFoundError:
                 continue  # finished or removed meanwhile
+            if not stat.S_ISREG(about.st_mode):
+                continue
             name = path.relative_to(self.path).as_posix()
             yield Found(name, about.st_size, about.st_mtime)
 

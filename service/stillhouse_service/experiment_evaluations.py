@@ -37,7 +37,8 @@ def _combined(
     alone = {
         row["case"]: row
         for row in sweep.trials
-        if row["device"] == study.spec["device"] and row["latency_ratio"] is not None
+        if (row["baseline"], row["device"]) == (study.baseline_id, study.spec["device"])
+        and row["latency_ratio"] is not None
     }
     members = {
         c["name"]: c.get("members", ()) for c in experiment.cases[view.baselines.of(study).id]

@@ -123,6 +123,7 @@ def _trial_row(
         "study": study.id,
         "trial": trial.id,
         "number": trial.number,
+        "baseline": baseline.id,
         "model": baseline.model,
         "dataset": baseline.dataset,
         "device": study.spec["device"],

@@ -5,6 +5,7 @@ Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from stillhouse_service.store import Store, UnitOfWork
 from stillhouse_service.tables import StudyRow, TrialRow
 
 DRIVER = "driver"
+_LOOK_S = 0.4  # less than the driver's tick, at which it looks in any case
 _NO_WORKER = "no live worker offers "  # how the watchdog's reasons begin
 _NO_COMPUTE = "nothing can be compressed: "
 
@@ -67,6 +69,7 @@ class Steps:
         # Study -> number of its trials and of those told, when nothing was worth proposing: asking
         # again before a trial has ended would only cost time.
         self._asked_in_vain: dict[str, tuple[int, int]] = {}
+        self._looked_at_s: dict[str, float] = {}  # study -> when the watchdog last looked
 
     def advance(self, study_id: str, compute_problem: str | None = None) -> None:
         """Do whatever the study needs next, if anything.
@@ -75,7 +78,8 @@ class Steps:
             study_id: A study that has not ended.
             compute_problem: Why nothing can be compressed now; none: it can.
         """
-        self._say_why_it_waits(study_id, compute_problem)
+        if self._state_of(study_id, compute_problem) != StudyState.RUNNING:
+            return  # most of a server's studies rest: they cost no more than this
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
             return
@@ -97,6 +101,19 @@ class Steps:
                 self._asked_in_vain[study_id] = asked
         if standing.n_open == 0 and (stop is not None or standing.is_ending):
             self._finish(study_id, stop or "")
+
+    def _state_of(self, study_id: str, compute_problem: str | None) -> StudyState:
+        """Give a study's state; from time to time, see that it says why it waits.
+
+        Not at every commit: a stage that waits for a moment is no news, and this costs as much as
+        the rest of a step.
+        """
+        now_s = time.monotonic()
+        if now_s < self._looked_at_s.get(study_id, -_LOOK_S) + _LOOK_S:
+            with self._store.read() as view:
+                return view.studies.named(study_id).state
+        self._looked_at_s[study_id] = now_s
+        return self._say_why_it_waits(study_id, compute_problem)
 
     def _read(self, study_id: str) -> _Standing:
         with self._store.read() as view:
@@ -252,8 +269,12 @@ class Steps:
             if study.state == StudyState.RUNNING and not work.trials.open_of(study_id):
                 end_outside(work, study, reason)
 
-    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> None:
-        """Keep the study's reason true to whether its waiting stages can be done at all."""
+    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> StudyState:
+        """Keep the study's reason true to whether its waiting stages can be done at all.
+
+        Returns:
+            The study's state.
+        """
         with self._store.read() as view:
             study = view.studies.named(study_id)
             device = str(study.spec["device"])
@@ -270,9 +291,11 @@ class Steps:
                 reason = f"{_NO_COMPUTE}{compute_problem}"
             is_ours = study.reason is None or study.reason.startswith((_NO_WORKER, _NO_COMPUTE))
             if not is_ours or study.reason == reason:
-                return
+                return study.state
         with self._store.begin() as work:
-            work.studies.named(study_id).reason = reason
+            study = work.studies.named(study_id)
+            study.reason = reason
+            return study.state
 
     def _missing(self, device: str, seen: datetime | None, now: datetime) -> str | None:
         """Say that no live host offers a device; none: one does."""

@@ -180,7 +180,7 @@ def _range(trials: Sequence[Row]) -> tuple[float, float, float]:
     faster = [row for row in trials if is_faster(row)]
     good = [row for row in faster if row["is_feasible"]]
     if not good:
-        high = min(float(row["level"]) for row in faster)
+        high = max(2 * _LEAST, min(float(row["level"]) for row in faster))
         return _LEAST, _rounded(high), _rounded((_LEAST + high) / 2)
     best = min(good, key=lambda row: float(row["latency_ratio"]))
     first = min(float(row["level"]) for row in good)

@@ -1,4 +1,4 @@
-"""Models of one metric: what they expect of layers, of losses, and of trials that still run."""
+"""Models of one metric: what they expect of layers and of trials that still run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from stillhouse_optimizer.additive import Terms, fit_additive
 from stillhouse_optimizer.surrogate import fit
-from stillhouse_optimizer.warp import AS_IT_IS, Warp, choose_warp
 
 Array = NDArray[np.float64]
 
@@ -59,25 +58,11 @@ def test_a_running_trial_makes_its_surroundings_more_certain(name: str) -> None:
         assert (variance_after < variance).all()
 
 
-def test_losses_that_multiply_are_modelled_as_logarithms_and_sums_as_they_are() -> None:
-    x = removed(40, 6)
-    noise = np.random.default_rng(7).normal(size=40)
-    product = np.exp(4 * (x[:, 0] + x[:, 1] - x[:, 9])) * (1 + 0.02 * noise)
-    assert choose_warp(PLAIN, x, product)[0].offset > 0
-    assert choose_warp(PLAIN, x, x[:, :4].sum(axis=1) + 0.02 * noise)[0] == AS_IT_IS
-
-
-@pytest.mark.parametrize("values", [[0.2] * 20, [0.1, 0.2, 0.3], []])
-def test_values_that_tell_nothing_are_left_as_they_are(values: list[float]) -> None:
-    assert choose_warp(PLAIN, removed(len(values), 8), np.array(values)) == (AS_IT_IS, None)
-
-
-def test_a_warp_rises_and_is_undone() -> None:
-    warp = Warp(low=-0.1, offset=0.05)
-    values = np.array([-0.1, 0.0, 0.4, 3.0])
-    warped = warp.apply(values)
-    assert (np.diff(warped) > 0).all()
-    assert [warp.undo(w) for w in warped.tolist()] == pytest.approx(values.tolist())
-    # By hand: log(0.05) at the least value.
-    assert warped[0] == pytest.approx(np.log(0.05))
-    assert np.isfinite(warp.apply(np.array([-9.0]))).all()
+@pytest.mark.parametrize("layers, is_category", [((0,), False), ((0, 1), True), ((), False)])
+def test_fewer_than_two_layers_have_nothing_in_common(
+    layers: tuple[int, ...], is_category: bool
+) -> None:
+    kinds = [is_category] * 2 + [False] * (len(GROUPS) - 2)
+    x = removed(5, 9)
+    expected = Terms(GROUPS, kinds).of(x)
+    np.testing.assert_array_equal(Terms(GROUPS, kinds, layers=layers).of(x), expected)

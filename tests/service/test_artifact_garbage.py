@@ -42,6 +42,9 @@ def test_what_nothing_needs_goes_and_every_artifact_that_a_row_names_stays(
     garbage = _file(store, b"of a trial that was cancelled")
     piece = "aa/.new-killed"
     store.place.write(piece, b"of a write that was killed")
+    foreign = "letters/to-my-aunt"
+    store.place.write(foreign, b"not ours to remove")
+    needed |= {foreign}
     _age(store, *needed, garbage, piece)
     arguments = ("artifacts", "gc", "--database", database, "--artifacts", store.address)
     status, said, _ = run(*arguments, "--dry-run")

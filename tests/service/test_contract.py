@@ -95,7 +95,7 @@ def _throw_at(
     def throw(case: Any, data: st.DataObject) -> None:
         for blank in case.path_parameters or {}:
             if is_stream or data.draw(st.integers(0, 3)) > 0:
-                known = names["done" if is_stream else blank]
+                known = names["done"] if is_stream else names.get(blank, ["none"])
                 case.path_parameters[blank] = data.draw(st.sampled_from(known))
         answer = case.call(base_url=server.url, headers=headers, timeout=60)
         case.validate_response(answer, checks=CHECKS)

@@ -44,6 +44,7 @@ def play(server: Any, host: Any, experiment: dict[str, Any], ratios: list[float]
     return server.get(f"/v1/experiments/{experiment['id']}")
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 def test_a_sweep_runs_its_cases_in_order_without_an_optimizer(server: Any, connect: Any) -> None:
     host = connect(server)
     experiment = start(server)
@@ -172,6 +173,7 @@ def test_a_cancelled_experiment_keeps_what_is_done(server: Any, connect: Any) ->
     assert server.get(f"/v1/studies/{study['id']}")["state"] == "cancelled"
 
 
+@pytest.mark.slow  # a server in a process of its own; end_to_end/test_research_path.py is the whole
 def test_a_server_that_was_killed_goes_on_with_the_cases_that_are_left(
     killable: Any, connect: Any
 ) -> None:

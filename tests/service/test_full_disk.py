@@ -130,6 +130,7 @@ def test_a_study_whose_database_is_full_waits_and_loses_nothing(
                 last[line.subject] = line.after
 
 
+@pytest.mark.slow  # a server with a worker that imports torch
 @pytest.mark.timeout(300)
 def test_a_study_says_that_the_store_is_full_and_a_finished_training_waits_for_room(
     disk: Disk, serve: Any

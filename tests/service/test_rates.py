@@ -6,6 +6,7 @@ import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stillhouse import Client
 from stillhouse_service import tokens
 from stillhouse_service.rates import Buckets
 
@@ -24,6 +25,15 @@ def test_a_token_that_asks_too_often_waits_and_others_do_not(serve: Any) -> None
     assert int(refused.headers["retry-after"]) == 1
     assert server.http.get("/v1/models", headers=bert).status_code == 200
     assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_the_client_waits_as_long_as_it_is_told(serve: Any) -> None:
+    server = serve(rate_per_s=4.0)
+    with server.store.begin() as work:
+        token = tokens.create(work, "anna", ["read"], None)[1]
+    with Client(server.url, token=token) as client:
+        for _ in range(10):  # two more than at once
+            assert client.models.list()
 
 
 @given(

@@ -375,8 +375,8 @@ def _survive(
         "name": "killed",
         "baseline": baseline,
         "device": "CPU",
-        "template": template.replace("ending_epoch: 3", "ending_epoch: 1"),
-        "training": "epochs: 1\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
+        "template": template.replace("ending_epoch: 3", "ending_epoch: 2"),
+        "training": "epochs: 2\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
         "budget": {"trials": n_trials},
         "timing": {"time_limit_s": 0.5, "n_compilations": 1, "max_aa_deviation": 10.0},
     }

@@ -13,6 +13,7 @@ from stillhouse_service.report.figures import ACCENT, BASELINE, FEASIBLE, INFEAS
 Json = Mapping[str, Any]
 Figure = dict[str, Any]
 _DOMAINS = {"filter": FEASIBLE, "channel": ACCENT, "element": INFEASIBLE}
+_SYMBOLS = {"filter": "circle", "channel": "diamond", "element": "square"}
 
 
 def figures(evaluation: Json) -> dict[str, Figure]:
@@ -48,7 +49,7 @@ def _ratios(trials: Sequence[Json]) -> Figure | None:
                     "arrayminus": [row["latency_ratio"] - row["latency_ratio_low"] for row in own],
                     "color": MUTED,
                 },
-                "marker": {"size": 8, "color": _DOMAINS.get(domain, BASELINE)},
+                "marker": _marker(domain),
                 "hovertemplate": "%{y}<br>ratio %{x:.3f}<extra></extra>",
             }
         )
@@ -79,7 +80,7 @@ def _against(trials: Sequence[Json], key: str, label: str, form: str) -> Figure 
                 "x": [row[key] for row in own],
                 "y": [row["latency_ratio"] for row in own],
                 "text": [row["case"] for row in own],
-                "marker": {"size": 9, "color": _DOMAINS.get(domain, BASELINE)},
+                "marker": _marker(domain),
                 "hovertemplate": "%{text}<br>%{x}, ratio %{y:.3f}<extra></extra>",
             }
         )
@@ -123,6 +124,11 @@ def _layers(layers: Sequence[Json]) -> Figure | None:
             "shapes": [_line("x", 1.0)],
         },
     }
+
+
+def _marker(domain: str) -> Figure:
+    colour, symbol = _DOMAINS.get(domain, BASELINE), _SYMBOLS.get(domain, "cross")
+    return {"size": 9, "color": colour, "symbol": symbol}
 
 
 def _line(axis: str, at: float) -> Figure:

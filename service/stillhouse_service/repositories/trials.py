@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import Session, load_only, undefer
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.filters import TrialFilter
@@ -113,6 +114,21 @@ class Trials:
         )
         return list(self._session.scalars(query))
 
+    def values_of(self, study_id: str) -> list[tuple[int, str, TrialState, dict[str, Any], Any]]:
+        """List number, id, state, config and metrics of this study's own trials, by number."""
+        query = (
+            select(TrialRow.number, TrialRow.id, TrialRow.state, TrialRow.config, TrialRow.metrics)
+            .where(TrialRow.study_id == study_id, TrialRow.origin != FOREIGN)
+            .order_by(TrialRow.number)
+        )
+        rows = self._session.execute(query)
+        return [(number, id, state, config, told) for number, id, state, config, told in rows]
+
+    def n_measured_of(self, study_id: str) -> int:
+        """Count a study's measurements: a trial measured again has two."""
+        query = select(func.count()).where(MeasurementRow.study_id == study_id)
+        return self._session.scalars(query).one()
+
     def feasible_of(self, study_id: str) -> list[TrialRow]:
         """List the complete trials that meet the limits, by number."""
         query = (
@@ -135,9 +151,13 @@ class Trials:
         return self._session.scalars(query).one()
 
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
-        """List the last `n` trials that ended by themselves, from `from_number` on, last first."""
+        """List the last `n` trials that ended by themselves, from `from_number` on, last first.
+
+        Number and failure are read, as a driver looks at them all the time.
+        """
         query = (
             select(TrialRow)
+            .options(load_only(TrialRow.number, TrialRow.failure))
             .where(
                 TrialRow.study_id == study_id,
                 TrialRow.number >= from_number,
