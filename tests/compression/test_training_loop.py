@@ -147,22 +147,29 @@ def test_an_epoch_of_a_quarter_of_the_images_sees_others_each_time() -> None:
 
 
 @pytest.mark.parametrize("augment", [True, False])
-def test_on_the_cpu_every_layer_gets_plain_tensors(augment: bool) -> None:
-    """Torch's channels-last backward pass is not safe there (test_narrow_convolutions.py)."""
-    plain_inputs: list[bool] = []
-    model = Tiny()
-    model.conv.register_forward_hook(
-        lambda _, args, out: plain_inputs.append(args[0].is_contiguous())
-    )
-    model.bn.register_forward_hook(
-        lambda _, args, out: plain_inputs.append(args[0].is_contiguous())
-    )
+def test_every_layer_gets_channels_last_but_a_strided_point_gets_plain(augment: bool) -> None:
+    """Torch's backward pass of strided 1x1 is not safe there (test_narrow_convolutions.py)."""
+    layouts: dict[str, list[bool]] = {"conv": [], "point": [], "bn": []}
+    model = nn.Sequential()
+    model.add_module("conv", nn.Conv2d(3, 4, 3, stride=2, bias=False))
+    model.add_module("point", nn.Conv2d(4, 4, 1, stride=2, bias=False))
+    model.add_module("bn", nn.BatchNorm2d(4))
+    model.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    model.add_module("flat", nn.Flatten())
+    model.add_module("fc", nn.Linear(4, 10))
     settings = plain(batch_size=8, augment=augment)
     trainer = Trainer(model, Images(few(), "train", CPU), settings, 1, 0, Hooks())
+    for name, seen in layouts.items():
+        model.get_submodule(name).register_forward_hook(
+            lambda _, args, out, seen=seen: seen.append(
+                args[0].is_contiguous(memory_format=torch.channels_last)
+            )
+        )
     trainer.run_epoch(0)
     evaluate(model, Images(few(), "validation", CPU), Hooks())
     recalibrate_batchnorm(model, trainer.training_batches(8))
-    assert len(plain_inputs) > 10 and all(plain_inputs)
+    assert [len(seen) > 5 for seen in layouts.values()] == [True] * 3
+    assert all(layouts["conv"]) and all(layouts["bn"]) and not any(layouts["point"])
 
 
 def test_evaluation_counts_what_numpy_counts() -> None:
