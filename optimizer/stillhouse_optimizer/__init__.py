@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
     from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
+    from stillhouse_optimizer.explanation import Explanation, explain
     from stillhouse_optimizer.feasibility import is_certain, is_feasible
-    from stillhouse_optimizer.importance import Importance, importance, importances
+    from stillhouse_optimizer.importance import Importance, importance
     from stillhouse_optimizer.incumbent import Incumbent, incumbent
     from stillhouse_optimizer.inputs import per_config
     from stillhouse_optimizer.propose import propose
@@ -36,6 +37,7 @@ __all__ = [
     "Budget",
     "Config",
     "Constraint",
+    "Explanation",
     "Importance",
     "Incumbent",
     "Observation",
@@ -46,8 +48,8 @@ __all__ = [
     "ProblemError",
     "Proposal",
     "SpaceExhausted",
+    "explain",
     "importance",
-    "importances",
     "incumbent",
     "is_certain",
     "is_feasible",
@@ -62,6 +64,7 @@ _HOMES = {
     "Budget": "stopping",
     "Config": "spec",
     "Constraint": "spec",
+    "Explanation": "explanation",
     "Importance": "importance",
     "Incumbent": "incumbent",
     "Observation": "spec",
@@ -72,8 +75,8 @@ _HOMES = {
     "ProblemError": "errors",
     "Proposal": "spec",
     "SpaceExhausted": "errors",
+    "explain": "explanation",
     "importance": "importance",
-    "importances": "importance",
     "incumbent": "incumbent",
     "is_certain": "feasibility",
     "is_feasible": "feasibility",

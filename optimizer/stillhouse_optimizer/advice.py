@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from stillhouse_optimizer.parameter import Parameter, Value
+from stillhouse_optimizer.parameter import Parameter, Value, same_value
 
 Direction = Literal["up", "down", "peaked", "valley", "none"]
 
@@ -60,6 +60,22 @@ def read_curve(parameter: Parameter, mean: Sequence[float], sd: Sequence[float])
     return Reading("none", 0.0)
 
 
+@dataclass(frozen=True)
+class Recommendation:
+    """Values to use.
+
+    Attributes:
+        text: A plain sentence.
+        values: Least and largest value to use; the same twice where it is one, of a choice for
+            instance. Empty: there is nothing to recommend.
+        n_trials: Trials within the limits that it stands on.
+    """
+
+    text: str
+    values: tuple[Value, ...] = ()
+    n_trials: int = 0
+
+
 def recommend(
     metric: str,
     limits: Sequence[str],
@@ -67,9 +83,10 @@ def recommend(
     x: Sequence[Value],
     mean: Sequence[float],
     reading: Reading,
-    best: Sequence[Value],
-) -> str:
-    """A sentence on which values to use.
+    chosen: Sequence[Value],
+    are_best: bool = True,
+) -> Recommendation:
+    """Say which values to use.
 
     Args:
         metric: What the curve shows.
@@ -78,32 +95,41 @@ def recommend(
         x: Values of the parameter, ``mean`` the metric expected at each.
         mean: See ``x``.
         reading: Of that curve.
-        best: Its values in the best trials that meet the limits, best first.
+        chosen: Its values in trials that meet the limits, best first.
+        are_best: Whether those are the best few, all of whose values count; else they are all
+            trials within the limits, whose middle 80 % counts.
     """
     at = int(np.argmax(mean) if wants_more else np.argmin(mean))
     trend = {
         "up": f"{metric} rises with it",
         "down": f"{metric} falls as it rises",
-        "peaked": f"{metric} is highest near {_told(x[int(np.argmax(mean))])}",
-        "valley": f"{metric} is lowest near {_told(x[int(np.argmin(mean))])}",
-        "none": f"{metric} is best at {_told(x[at])} on average, without a trend",
+        "peaked": f"{metric} is highest near {told(x[int(np.argmax(mean))])}",
+        "valley": f"{metric} is lowest near {told(x[int(np.argmin(mean))])}",
+        "none": f"{metric} is best at {told(x[at])} on average, without a trend",
     }[reading.direction]
     within = f" within {', '.join(limits)}" if limits else ""
-    if not best:
-        return f"{trend}; no trial is{within} yet, so there is no value to recommend."
-    numbers = [v for v in best if isinstance(v, float | int) and not isinstance(v, bool)]
-    if len(numbers) == len(best) and min(numbers) < max(numbers):
-        return (
-            f"{trend}; the best {len(best)} trials{within} "
-            f"use {_told(min(numbers))} to {_told(max(numbers))}."
+    n = len(chosen)
+    if not n:
+        return Recommendation(
+            f"{trend}; no trial is{within} yet, so there is no value to recommend."
         )
+    who = f"the best {n} trials{within}" if are_best else f"the {n} trials{within}"
+    numbers = sorted(v for v in chosen if isinstance(v, float | int) and not isinstance(v, bool))
+    if len(numbers) == n and numbers[0] < numbers[-1]:
+        cut = 0 if are_best else n // 10
+        low, high = numbers[cut], numbers[n - 1 - cut]
+        middle = "" if are_best or not cut else " (their middle 80 %)"
+        text = f"{trend}; {who} use {told(low)} to {told(high)}{middle}."
+        return Recommendation(text, (low, high), n)
     # The most frequent value; among equals the one of the better trial.
-    favourite = max(best, key=lambda value: sum(value is v or value == v for v in best))
-    n = sum(favourite is v or favourite == v for v in best)
-    return f"{trend}; {n} of the best {len(best)} trials{within} use {_told(favourite)}."
+    favourite = max(chosen, key=lambda value: sum(same_value(value, v) for v in chosen))
+    n_favour = sum(same_value(favourite, v) for v in chosen)
+    text = f"{trend}; {n_favour} of {who} use {told(favourite)}."
+    return Recommendation(text, (favourite, favourite), n)
 
 
-def _told(value: Value) -> str:
+def told(value: Value) -> str:
+    """Write a parameter's value for a sentence."""
     if isinstance(value, bool) or value is None:
         return str(value).lower() if value is not None else "null"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

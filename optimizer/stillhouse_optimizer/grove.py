@@ -9,6 +9,7 @@ share of a space that a box covers is the product of its sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from stillhouse_optimizer.space import Rows, Space
 Array = NDArray[np.float64]
 
 _MIN_LEAF = 2
+# A tree draws at most so many trials: more make it slower and, shared among trees, hardly better.
+_MOST_TRIALS = 2_000
 _SHARE_OF_FEATURES = 5 / 6
 
 
@@ -71,16 +74,16 @@ def grow(space: Space, rows: Rows, y: Array, n_trees: int, seed: int) -> Grove:
         seed: Of resampling and of the trees.
     """
     order = tuple(_level_order(space, j, rows[:, j], y) for j in range(rows.shape[1]))
-    base = _coordinates(space, rows, order)
+    base = coordinates(space, rows, order)
     inactive = np.isnan(base)
     rng = np.random.default_rng(seed)
     n = len(y)
     boxes = []
     sums, counts = np.zeros(n), np.zeros(n)
     for _ in range(n_trees):
-        drawn = _coordinates(space, space.spread(rng.random(rows.shape)), order)
+        drawn = coordinates(space, space.spread(rng.random(rows.shape)), order)
         x = np.where(inactive, drawn, base)
-        chosen = rng.integers(n, size=n)
+        chosen = rng.integers(n, size=min(n, _MOST_TRIALS))
         tree = DecisionTreeRegressor(
             min_samples_leaf=_MIN_LEAF,
             max_features=_SHARE_OF_FEATURES,
@@ -149,7 +152,36 @@ def _level_order(space: Space, j: int, column: Array, y: Array) -> NDArray[np.in
     return np.argsort(means, kind="stable")
 
 
-def _coordinates(space: Space, rows: Rows, order: tuple[NDArray[np.intp], ...]) -> Array:
+def expected(boxes: Sequence[Boxes], at: Array) -> Array:
+    """Mean prediction of trees, inactive parameters averaged out.
+
+    Args:
+        boxes: Leaves of each tree.
+        at: Measure coordinates (n, d), NaN where inactive. Quickest where few columns differ from
+            those of the first row.
+
+    Returns:
+        Shape (n,).
+    """
+    at = np.minimum(at, np.nextafter(1.0, 0.0))
+    is_known = ~np.isnan(at)
+    same = (at == at[0]) | ~(is_known | is_known[0])
+    n_changed = int((~same).sum(axis=1).max())
+    told = np.zeros(len(at))
+    for box in boxes:
+        outside = (at[0] < box.low) | (at[0] >= box.high)  # False where unknown
+        near = outside.sum(axis=1) <= n_changed
+        low, high = box.low[near], box.high[near]
+        weight = np.ones((len(at), len(low)))
+        for j in np.flatnonzero((low > 0.0).any(axis=0) | (high < 1.0).any(axis=0)):
+            x = at[:, j : j + 1]
+            inside = (x >= low[:, j]) & (x < high[:, j])
+            weight *= np.where(is_known[:, j : j + 1], inside, high[:, j] - low[:, j])
+        told += weight @ box.value[near]
+    return told / len(boxes)
+
+
+def coordinates(space: Space, rows: Rows, order: tuple[NDArray[np.intp], ...]) -> Array:
     """Measure coordinates of rows; NaN stays NaN."""
     x = rows.copy()
     for j, codes in enumerate(space.codes):

@@ -8,44 +8,39 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr  # type: ignore[import-untyped]  # scipy has no types
 
-from stillhouse_optimizer.advice import Direction, Reading, read_curve, recommend
+from stillhouse_optimizer.advice import (
+    Direction,
+    Reading,
+    Recommendation,
+    read_curve,
+    recommend,
+    told,
+)
+from stillhouse_optimizer.basis import Basis, LeftOut, basis_of
 from stillhouse_optimizer.errors import OptimizerError
-from stillhouse_optimizer.fanova import Decomposition, decompose, evaluate
-from stillhouse_optimizer.feasibility import is_feasible
+from stillhouse_optimizer.fanova import Decomposition, decompose
 from stillhouse_optimizer.grove import Grove, grow
-from stillhouse_optimizer.parameter import Value
-from stillhouse_optimizer.space import Rows, Space
+from stillhouse_optimizer.marginal import Curve, Region, curve_of
+from stillhouse_optimizer.resampling import intervals, shares_of
+from stillhouse_optimizer.space import Space
 from stillhouse_optimizer.spec import Observation, Problem, is_maximised
 
 Array = NDArray[np.float64]
 Verdict = Literal["enough", "care", "not_enough"]
+# Kind of grouping -> group -> names of its parameters; a parameter may be in several.
+Groups = Mapping[str, Mapping[str, Sequence[str]]]
 
 # Reasons for these stand in docs/optimiser.md.
 _MIN_TRIALS, _MANY_TRIALS = 10, 30
 _MIN_R2, _GOOD_R2 = 0.3, 0.6
-_CURVE_POINTS = 33
-_N_PAIRS = 10
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What the metric is expected to be at values of one parameter, all others averaged out.
-
-    Attributes:
-        x: Values on the parameter's own scale, ascending (a choice: in its own order).
-        mean: Expected metric at each, in its own unit.
-        sd: Standard deviation between trees, each grown on resampled trials.
-    """
-
-    x: tuple[Value, ...]
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
+_N_BEST = 5
+_N_GROUP_TREES = 16
 
 
 @dataclass(frozen=True)
@@ -55,14 +50,16 @@ class ParameterImportance:
     Attributes:
         name: The parameter's.
         importance: Share of the metric's variance over the space that it explains alone, 0..1.
-        low: Tenth percentile of that share over trees, each grown on resampled trials.
-        high: Ninetieth percentile.
+        low: Lower end of the share's 90 % bootstrap interval.
+        high: Upper end.
         direction: Which way the metric goes as the parameter rises; ``none`` for a choice.
         strength: How plainly, 0..1.
-        recommendation: A plain sentence.
+        recommendation: Values to use, and why.
         rank_correlation: Spearman's, over trials in which it is active; None for a choice or
             without variation.
         active_share: Share of the trials in which it is active.
+        active_importance: Share of the variance that it explains alone where it is active; None
+            where it always is.
         curve: Its marginal, over the region in which it is active.
     """
 
@@ -72,10 +69,32 @@ class ParameterImportance:
     high: float
     direction: Direction
     strength: float
-    recommendation: str
+    recommendation: Recommendation
     rank_correlation: float | None
     active_share: float
+    active_importance: float | None
     curve: Curve
+
+
+@dataclass(frozen=True)
+class GroupImportance:
+    """What several parameters explain together: alone and with one another.
+
+    Attributes:
+        kind: Kind of grouping, such as ``layer``.
+        name: The group's.
+        parameters: Names of its parameters.
+        importance: Share of the metric's variance, 0..1.
+        low: Lower end of its 90 % bootstrap interval.
+        high: Upper end.
+    """
+
+    kind: str
+    name: str
+    parameters: tuple[str, ...]
+    importance: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -84,53 +103,37 @@ class Importance:
 
     Attributes:
         metric: Its name.
-        n_trials: Trials it stands on.
-        n_left_out: Trials without a finite value of the metric, or of another space.
+        used: Places in the history of the trials it stands on.
+        left_out: All others, by reason.
         r2_oob: Out-of-bag R2 of the forest; None when it cannot be told.
         verdict: ``enough`` data, treat with ``care``, or ``not_enough`` for a ranking.
         explanation: The verdict in a plain sentence.
         parameters: Most important first; empty when there is not enough data.
-        pairs: ``(name, name, share)`` of the strongest interactions; likewise.
+        pairs: ``(name, name, share)`` of every interaction with one, strongest first; likewise.
+        groups: Within each kind the most important first; likewise.
+        grove: The forest; None when there is not enough data.
     """
 
     metric: str
-    n_trials: int
-    n_left_out: int
+    used: tuple[int, ...]
+    left_out: tuple[LeftOut, ...]
     r2_oob: float | None
     verdict: Verdict
     explanation: str
     parameters: tuple[ParameterImportance, ...] = ()
     pairs: tuple[tuple[str, str, float], ...] = ()
+    groups: tuple[GroupImportance, ...] = ()
+    grove: Grove | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """The entry of ``metrics`` in docs/api.md's Importance; no NaN in it."""
-        return {
-            "n_trials": self.n_trials,
-            "n_left_out": self.n_left_out,
-            "r2_oob": self.r2_oob,
-            "verdict": self.verdict,
-            "explanation": self.explanation,
-            "parameters": [
-                {
-                    "name": p.name,
-                    "importance": p.importance,
-                    "importance_low": p.low,
-                    "importance_high": p.high,
-                    "direction": p.direction,
-                    "strength": p.strength,
-                    "recommendation": p.recommendation,
-                    "rank_correlation": p.rank_correlation,
-                    "active_share": p.active_share,
-                    "curve": {
-                        "x": list(p.curve.x),
-                        "mean": list(p.curve.mean),
-                        "sd": list(p.curve.sd),
-                    },
-                }
-                for p in self.parameters
-            ],
-            "pairs": [{"names": [a, b], "importance": share} for a, b, share in self.pairs],
-        }
+    @property
+    def n_trials(self) -> int:
+        """Trials it stands on."""
+        return len(self.used)
+
+    @property
+    def n_left_out(self) -> int:
+        """Trials that had no say."""
+        return sum(len(one.indices) for one in self.left_out)
 
 
 def importance(
@@ -139,6 +142,8 @@ def importance(
     metric: str,
     seed: int,
     n_trees: int = 64,
+    groups: Groups | None = None,
+    with_intervals: bool = True,
 ) -> Importance:
     """Say which parameters explain a metric, by exact fANOVA on a forest.
 
@@ -146,8 +151,10 @@ def importance(
         problem: Whose parameters and limits.
         history: Finished trials; failed ones and those without the metric are left out.
         metric: Name of any metric in ``Observation.metrics``.
-        seed: Of the forest.
+        seed: Of the forest and of its resamples.
         n_trees: At least 2.
+        groups: What to explain together as well; unknown parameters in it are passed over.
+        with_intervals: Whether to resample; without, intervals have no width.
 
     Raises:
         ProblemError: the space makes no sense.
@@ -159,61 +166,56 @@ def importance(
     if n_trees < 2:
         raise OptimizerError(f"n_trees must be at least 2, got {n_trees}")
     space = Space(problem)
-    rows, y, feasible = _measured(problem, space, history, metric)
-    n, n_left_out = len(y), len(history) - len(y)
-    refusal = _refusal(metric, y)
+    basis = basis_of(problem, space, history, metric)
+    refusal = _refusal(metric, basis.y)
     if refusal is not None:
-        return Importance(metric, n, n_left_out, None, "not_enough", refusal)
-    grove = grow(space, rows, y, n_trees, seed)
-    verdict, explanation = _judge(metric, n, grove.r2_oob)
+        return Importance(metric, basis.indices, basis.left_out, None, "not_enough", refusal)
+    grove = grow(space, basis.rows, basis.y, n_trees, seed)
+    verdict, explanation = _judge(metric, len(basis.y), grove.r2_oob)
     r2 = None if math.isnan(grove.r2_oob) else grove.r2_oob
     if verdict == "not_enough":
-        return Importance(metric, n, n_left_out, r2, verdict, explanation)
+        return Importance(metric, basis.indices, basis.left_out, r2, verdict, explanation)
 
-    trees = [part for part in map(decompose, grove.boxes) if part.total > 0]
-    shares = np.array([part.mains / part.total for part in trees])
-    joint = np.mean([part.pairs / part.total for part in trees], axis=0)
-    wants_more = _wants_more(problem, metric)
-    parameters = []
-    for j in np.argsort(-shares.mean(axis=0), kind="stable"):
-        curve = _curve(space, grove, trees, int(j))
-        reading = read_curve(space.parameters[j], curve.mean, curve.sd)
-        parameters.append(
-            ParameterImportance(
-                name=space.names[j],
-                importance=float(shares[:, j].mean()),
-                low=float(np.quantile(shares[:, j], 0.1)),
-                high=float(np.quantile(shares[:, j], 0.9)),
-                direction=reading.direction,
-                strength=reading.strength,
-                recommendation=_recommendation(
-                    problem, space, int(j), rows, y, feasible, metric, wants_more, curve, reading
-                ),
-                rank_correlation=_rank_correlation(space, int(j), rows[:, j], y),
-                active_share=float(np.mean(~np.isnan(rows[:, j]))),
-                curve=curve,
-            )
+    named = _columns(space, groups or {})
+    columns = [on for _, _, on in named]
+    trees = [decompose(boxes) for boxes in grove.boxes]
+    shares = shares_of(trees, grove.boxes[:_N_GROUP_TREES], columns)
+    low, high = shares, shares
+    if with_intervals:
+        low, high = intervals(space, basis.rows, basis.y, columns, shares, seed)
+    d = len(space.names)
+    parameters = tuple(
+        _of_parameter(problem, space, basis, metric, grove, trees, j, *shown)
+        for j, shown in (
+            (int(j), (float(shares[j]), float(low[j]), float(high[j])))
+            for j in np.argsort(-shares[:d], kind="stable")
         )
-    return Importance(
-        metric, n, n_left_out, r2, verdict, explanation, tuple(parameters), _pairs(space, joint)
     )
-
-
-def _measured(
-    problem: Problem, space: Space, history: Sequence[Observation], metric: str
-) -> tuple[Rows, Array, NDArray[np.bool_]]:
-    rows, values, feasible = [], [], []
-    for observation in history:
-        value = (observation.metrics or {}).get(metric)
-        if observation.status != "complete" or value is None or not math.isfinite(value):
-            continue
-        try:
-            rows.append(space.encode(observation.config))
-        except OptimizerError:
-            continue  # counted as left out
-        values.append(float(value))
-        feasible.append(is_feasible(observation.metrics or {}, problem.constraints)[0])
-    return np.array(rows).reshape(-1, len(space.names)), np.array(values), np.array(feasible, bool)
+    found = [
+        GroupImportance(
+            kind,
+            name,
+            tuple(space.names[j] for j in on),
+            float(shares[k]),
+            float(low[k]),
+            float(high[k]),
+        )
+        for k, (kind, name, on) in enumerate(named, start=d)
+    ]
+    kinds = list(groups or {})
+    found.sort(key=lambda group: (kinds.index(group.kind), -group.importance))
+    return Importance(
+        metric,
+        basis.indices,
+        basis.left_out,
+        r2,
+        verdict,
+        explanation,
+        parameters,
+        _pairs(space, trees),
+        tuple(found),
+        grove,
+    )
 
 
 def _refusal(metric: str, y: Array) -> str | None:
@@ -243,47 +245,77 @@ def _judge(metric: str, n: int, r2: float) -> tuple[Verdict, str]:
     return "enough", f"{basis}: enough to trust the ranking."
 
 
-def _wants_more(problem: Problem, metric: str) -> bool:
-    """Whether more of the metric is better: by its limit where it has one, else by its sense."""
-    for constraint in problem.constraints:
-        if constraint.metric == metric and metric != problem.objective:
-            return not constraint.is_upper
-    return is_maximised(metric)
+def _columns(space: Space, groups: Groups) -> list[tuple[str, str, list[int]]]:
+    """Kind, name and columns of every group that has a parameter of the space."""
+    at = {name: j for j, name in enumerate(space.names)}
+    found = [
+        (kind, name, sorted({at[one] for one in names if one in at}))
+        for kind, members in groups.items()
+        for name, names in members.items()
+    ]
+    return [(kind, name, on) for kind, name, on in found if on]
 
 
-def _curve(space: Space, grove: Grove, trees: Sequence[Decomposition], j: int) -> Curve:
-    codes = space.codes[j]
-    x: tuple[Value, ...]
-    if codes is None:
-        at = np.linspace(0.0, 1.0, _CURVE_POINTS)
-        x = tuple(space.value_of(j, float(code)) for code in at)
-    else:
-        k = len(codes)
-        level = np.arange(k)
-        if not space.is_listed[j] and k > _CURVE_POINTS:
-            level = np.unique(np.linspace(0, k - 1, _CURVE_POINTS).round().astype(int))
-        rank = np.empty(k)
-        rank[grove.level_order[j]] = np.arange(k)
-        at = (rank[level] + 0.5) / k
-        x = tuple(space.parameters[j].value_at(int(i)) for i in level)
-    values = np.array([evaluate(part, j, at) for part in trees])
-    return Curve(x, tuple(values.mean(axis=0).tolist()), tuple(values.std(axis=0).tolist()))
+def _of_parameter(
+    problem: Problem,
+    space: Space,
+    basis: Basis,
+    metric: str,
+    grove: Grove,
+    trees: Sequence[Decomposition],
+    j: int,
+    share: float,
+    low: float,
+    high: float,
+) -> ParameterImportance:
+    curve = curve_of(space, grove, trees, j)
+    reading = read_curve(space.parameters[j], curve.mean, curve.sd)
+    region = Region(space, grove, j)
+    where_active = None
+    if not region.is_everything:
+        parts = zip(grove.boxes, trees, strict=True)
+        where_active = float(np.mean([region.importance(b, part.edges[j]) for b, part in parts]))
+    column = basis.rows[:, j]
+    return ParameterImportance(
+        name=space.names[j],
+        importance=share,
+        low=low,
+        high=high,
+        direction=reading.direction,
+        strength=reading.strength,
+        recommendation=_recommendation(problem, space, j, basis, metric, curve, reading),
+        rank_correlation=_rank_correlation(space, j, column, basis.y),
+        active_share=float(np.mean(~np.isnan(column))),
+        active_importance=where_active,
+        curve=curve,
+    )
 
 
 def _recommendation(
     problem: Problem,
     space: Space,
     j: int,
-    rows: Rows,
-    y: Array,
-    feasible: NDArray[np.bool_],
+    basis: Basis,
     metric: str,
-    wants_more: bool,
     curve: Curve,
     reading: Reading,
-) -> str:
+) -> Recommendation:
+    """Values of the best trials within the limits; for a limited metric of all within them."""
+    column, y = basis.rows[:, j], basis.y
+    tried = column[~np.isnan(column)]
+    if len(tried) == 0:
+        return Recommendation("It was active in no trial, so nothing can be said of it.")
+    if np.ptp(tried) == 0:
+        only = told(space.value_of(j, float(tried[0])))
+        return Recommendation(f"In all trials no value but {only} was tried: nothing can be said.")
+    is_objective = metric == problem.objective
+    wants_more = is_maximised(metric)
+    for constraint in problem.constraints:
+        if constraint.metric == metric and not is_objective:
+            wants_more = not constraint.is_upper
     order = np.argsort(-y if wants_more else y, kind="stable")
-    best = [int(i) for i in order if feasible[i] and not math.isnan(rows[i, j])][:5]
+    within = [int(i) for i in order if basis.is_feasible[i] and not math.isnan(column[i])]
+    are_best = is_objective or not any(c.metric == metric for c in problem.constraints)
     return recommend(
         metric,
         [str(c) for c in problem.constraints],
@@ -291,7 +323,8 @@ def _recommendation(
         curve.x,
         curve.mean,
         reading,
-        [space.value_of(j, float(rows[i, j])) for i in best],
+        [space.value_of(j, float(column[i])) for i in (within[:_N_BEST] if are_best else within)],
+        are_best,
     )
 
 
@@ -304,23 +337,12 @@ def _rank_correlation(space: Space, j: int, column: Array, y: Array) -> float | 
     return float(spearmanr(column[active], y[active]).statistic)
 
 
-def _pairs(space: Space, joint: Array) -> tuple[tuple[str, str, float], ...]:
+def _pairs(space: Space, trees: Sequence[Decomposition]) -> tuple[tuple[str, str, float], ...]:
+    joint = np.mean([part.pairs / part.total for part in trees if part.total > 0], axis=0)
     first, second = np.triu_indices(len(joint), k=1)
     share = joint[first, second]
-    strongest = np.argsort(-share, kind="stable")[:_N_PAIRS]
     return tuple(
         (space.names[first[k]], space.names[second[k]], float(share[k]))
-        for k in strongest
+        for k in np.argsort(-share, kind="stable")
         if share[k] > 0
     )
-
-
-def importances(
-    problem: Problem,
-    history: Sequence[Observation],
-    seed: int,
-    metrics: Sequence[str] | None = None,
-) -> Mapping[str, Importance]:
-    """``importance`` of several metrics; without names of the objective and every limit."""
-    names = metrics or [problem.objective, *(c.metric for c in problem.constraints)]
-    return {m: importance(problem, history, m, seed) for m in dict.fromkeys(names)}

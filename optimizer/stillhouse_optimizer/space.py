@@ -171,6 +171,22 @@ class Space:
                 row[parent] = codes[0]
             self.open(row, parent)
 
+    def active_levels(self, j: int) -> dict[int, Mask]:
+        """Which levels of each ancestor (by column) keep the ``j``-th parameter active."""
+        allowed: dict[int, Mask] = {}
+        for parent, codes in self._conditions[j]:
+            levels = self.codes[parent]
+            assert levels is not None  # conditions stand on countable values
+            mine = {parent: is_among(levels, codes)}
+            for found in (mine, self.active_levels(parent)):
+                for column, mask in found.items():
+                    allowed[column] = mask & allowed[column] if column in allowed else mask
+        return allowed
+
+    def descendants(self, j: int) -> list[int]:
+        """Columns whose activity hangs on the ``j``-th parameter."""
+        return [k for k in range(len(self.names)) if j in self.active_levels(k)]
+
     def default(self) -> Rows:
         """The default config as one row (1, n_parameters); it may be forbidden."""
         return self.activate(self.default_codes[None, :].copy())

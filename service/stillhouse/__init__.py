@@ -1,6 +1,6 @@
 """The public Python client of a Stillhouse server.
 
-Depends on: httpx.
+Depends on: httpx; pandas and plotly where data frames and figures are asked for.
 """
 
 from stillhouse.client import Client
@@ -14,8 +14,10 @@ from stillhouse.errors import (
     WaitTimeout,
 )
 from stillhouse.experiments import Experiment
-from stillhouse.shapes import AskedTrial, Baseline, Importance, Study, Trial, TrialDetail
+from stillhouse.importance import Importance
+from stillhouse.shapes import AskedTrial, Baseline, Trial, TrialDetail
 from stillhouse.signature import is_genuine
+from stillhouse.study import Study
 
 __all__ = [
     "ArtifactCorrupt",

@@ -6,15 +6,22 @@ Depends on: the standard library; `transport` speaks HTTP.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from stillhouse.errors import ArtifactCorrupt
+from stillhouse.errors import ArtifactCorrupt, StillhouseError
 from stillhouse.experiments import Experiment
-from stillhouse.shapes import AskedTrial, Baseline, Importance, Json, Study, Trial, TrialDetail
+from stillhouse.importance import Importance
+from stillhouse.shapes import AskedTrial, Baseline, Json, Trial, TrialDetail
+from stillhouse.study import Study
 from stillhouse.transport import Transport
 from stillhouse.waiting import wait_until_over
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PAGE_SIZE = 200
 
@@ -87,7 +94,7 @@ class Studies:
         Raises:
             ProblemError: The spec cannot work; `problems` names everything wrong by its path.
         """
-        return Study.from_json(self._transport.post(_path("studies"), dict(spec)))
+        return Study.at(self, self._transport.post(_path("studies"), dict(spec)))
 
     def list(
         self,
@@ -109,11 +116,11 @@ class Studies:
         asked |= {} if name is None else {"name": name}
         asked |= {} if device is None else {"device": device}
         items = self._transport.pages(_path("studies"), asked)
-        return [Study.from_json(item) for item in items]
+        return [Study.at(self, item) for item in items]
 
     def get(self, study_id: str) -> Study:
         """Give one as it stands now."""
-        return Study.from_json(self._transport.get(_path("studies", study_id)))
+        return Study.at(self, self._transport.get(_path("studies", study_id)))
 
     def clone(self, study_id: str, changes: Json | None = None) -> Study:
         """Start a study like this one.
@@ -126,7 +133,7 @@ class Studies:
             ProblemError: What comes out cannot work.
         """
         path = _path("studies", study_id, "clone")
-        return Study.from_json(self._transport.post(path, dict(changes or {})))
+        return Study.at(self, self._transport.post(path, dict(changes or {})))
 
     def enqueue(self, study_id: str, config: Json) -> Trial:
         """Run a config of your own as its next trial; the optimizer learns from it.
@@ -197,22 +204,22 @@ class Studies:
     def set_priority(self, study_id: str, priority: int) -> Study:
         """Let its work go before that of studies with a lower priority; all begin with 0."""
         path = _path("studies", study_id, "priority")
-        return Study.from_json(self._transport.post(path, {"priority": priority}))
+        return Study.at(self, self._transport.post(path, {"priority": priority}))
 
     def cancel(self, study_id: str) -> Study:
         """End it early; finished trials stay."""
         path = _path("studies", study_id, "cancel")
-        return Study.from_json(self._transport.post(path))
+        return Study.at(self, self._transport.post(path))
 
     def pause(self, study_id: str) -> Study:
         """Start no more trials; those on their way go on."""
         path = _path("studies", study_id, "pause")
-        return Study.from_json(self._transport.post(path))
+        return Study.at(self, self._transport.post(path))
 
     def resume(self, study_id: str) -> Study:
         """Go on with a paused study."""
         path = _path("studies", study_id, "resume")
-        return Study.from_json(self._transport.post(path))
+        return Study.at(self, self._transport.post(path))
 
     def wait(
         self,
@@ -248,14 +255,36 @@ class Studies:
         items = self._transport.pages(_path("studies", study_id, "trials"), asked)
         return [Trial.from_json(item) for item in items]
 
+    def trials_dataframe(self, study_id: str) -> pd.DataFrame:
+        """Give every trial as a row of a pandas data frame; see `Study.trials_dataframe`.
+
+        Raises:
+            StillhouseError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise StillhouseError(
+                "a data frame needs pandas: pip install 'stillhouse[dataframe]'"
+            ) from error
+        path = _path("studies", study_id, "trials")
+        text = self._transport.get_bytes(path, {"format": "csv"}).decode()
+        # Only an empty cell is missing: "null" and "None" may be values of a choice.
+        frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
+        for name in ("datetime_start", "datetime_complete"):
+            frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
+        frame["duration"] = pd.to_timedelta(frame["duration"].astype(float), unit="s")
+        return frame
+
     def importance(self, study_id: str) -> Importance:
         """Say which parameters mattered for which metric (fANOVA over the finished trials)."""
         path = _path("studies", study_id, "importance")
         return Importance.from_json(self._transport.get_made_json(path))
 
-    def report(self, study_id: str) -> str:
-        """Give the report: one self-contained HTML page."""
-        return self._transport.get_made(_path("studies", study_id, "report")).text
+    def report(self, study_id: str, form: str = "html") -> str:
+        """Give the report: `html` (one self-contained page), `md` (Markdown) or `json`."""
+        path = _path("studies", study_id, "report")
+        return self._transport.get_made(path, {"format": form}).text
 
 
 class TrialsById:

@@ -35,7 +35,7 @@ class Shape:
         """
         if not isinstance(json, dict):
             raise UnexpectedAnswer(f"{cls.__name__} must be a JSON object, got {json!r:.80}")
-        known = [f.name for f in fields(cls) if f.name != "json"]
+        known = [f.name for f in fields(cls) if f.name != "json" and not f.name.startswith("_")]
         missing = [name for name in known if name not in json]
         if missing:
             raise UnexpectedAnswer(f"{cls.__name__} came without {', '.join(missing)}")
@@ -67,42 +67,6 @@ class Baseline(Shape):
     def is_over(self) -> bool:
         """Whether its training has ended, well or not."""
         return self.state in ("complete", "failed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study(Shape):
-    """A study and where it stands.
-
-    Attributes:
-        reason: Why it ended as it did, or why it does not move; None if there is nothing to say.
-        counts: Trials by state, and `feasible`.
-        baseline_measurement: The baseline on the study's device, validation split.
-        incumbent: The best feasible trial so far: `trial_id`, `number`, `is_certain` (the limits
-            hold at the unfavourable ends of its intervals too), `is_confirmed` (its latency was
-            measured again) and its metrics.
-        final: The incumbent measured once on the test split, when the study is over.
-        eta_s: Rough time left, seconds.
-    """
-
-    id: str
-    name: str
-    state: str
-    reason: str | None
-    spec: Json
-    parameters: Sequence[Json]
-    counts: Mapping[str, int]
-    baseline_measurement: Json | None
-    incumbent: Json | None
-    final: Json | None
-    created_at: str
-    started_at: str | None
-    finished_at: str | None
-    eta_s: float | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state in ("finished", "cancelled", "rejected", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,18 +160,3 @@ class AskedTrial(Shape):
     def config(self) -> Mapping[str, Scalar]:
         """Value of each active parameter."""
         return dict(self.trial["config"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Importance(Shape):
-    """Which parameters mattered for which metric, and how sure that is.
-
-    Attributes:
-        n_trials: Finished trials it was computed from.
-        metrics: Metric -> `r2_oob`, `verdict` (`enough`, `care`, `not_enough`), `explanation` and
-            `parameters`, most important first.
-    """
-
-    study_id: str
-    n_trials: int
-    metrics: Mapping[str, Json]

@@ -57,13 +57,13 @@ class Transport:
         """
         return _json(self._request("GET", path, params=params))
 
-    def get_made(self, path: str) -> httpx.Response:
+    def get_made(self, path: str, params: Params | None = None) -> httpx.Response:
         """Ask for what may take long: waits for the operation behind a 202; errors as in `get`.
 
         Raises:
             UnexpectedAnswer: The operation failed.
         """
-        answer = self._request("GET", path)
+        answer = self._request("GET", path, params=params)
         if answer.status_code != httpx.codes.ACCEPTED:
             return answer
         at, pause_s = str(_json(answer).get("id", "")), self._first_pause_s

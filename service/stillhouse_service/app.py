@@ -79,6 +79,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     is_stopping = threading.Event()
     operations = Operations(news_bell.ring, clock)
     driver = Driver(store, artifacts, settings)
+    explained = Analyses(store)
     deliverer = Deliverer(store, settings)
 
     def on_commit(topics: frozenset[Topic]) -> None:
@@ -101,6 +102,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
             is_stopping.set()
             jobs_bell.ring()
             news_bell.ring()
+            explained.close()
             driver.stop()
             deliverer.stop()
             operations.stop()
@@ -117,7 +119,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.engine = engine
     app.state.store = store
     app.state.artifacts = artifacts
-    app.state.analyses = Analyses(store)
+    app.state.analyses = explained
     app.state.asking = Asking(store)
     app.state.operations = operations
     app.state.schema_revision = revision

@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from stillhouse_optimizer.errors import SpaceExhausted
-from stillhouse_optimizer.propose import propose
 from stillhouse_optimizer.spec import Proposal
 from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import attempts, incumbents, outcomes, warm_start
@@ -86,6 +85,8 @@ class Asking:
             history = [incumbents.observed(trial) for trial in told]
         proposals: Sequence[Proposal] = []
         if n_new > 0:
+            from stillhouse_optimizer.propose import propose  # on use: it loads SMAC
+
             try:
                 seed = int(study.spec["seed"])
                 problem = incumbents.problem_of(study)

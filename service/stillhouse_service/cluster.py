@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _CONNECT_S = 5.0
 _PROOF_S = 60.0  # until the first worker has answered
 _PROOF_REST_S = 1.0  # then for the others
-_ANSWER_S = 5.0  # of a scheduler to a question
+_ANSWER_S = 10.0  # of a scheduler to a question
 _CLOSE_S = 5.0
 _RESTART_S = 30.0
 
@@ -266,6 +266,16 @@ class Cluster:
             raise ComputeUnavailable(
                 f"the Dask scheduler of {self._settings.compute} does not answer: {error}"
             ) from error
+
+
+def run_stage(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
+    """Run `tasks.run`, on a worker.
+
+    Dask's scheduler reads every task, and would stand still while it imported torch for that.
+    """
+    from stillhouse_service import tasks
+
+    return tasks.run(kind, order, surroundings)
 
 
 def answer_proof(address: str, name: str) -> str | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from stillhouse_service.artifacts import ArtifactStore
-from stillhouse_service.cluster import GPU, Cluster, Surroundings, Worker
+from stillhouse_service.cluster import GPU, Cluster, Surroundings, Worker, run_stage
 from stillhouse_service.errors import ComputeUnavailable
 from stillhouse_service.settings import Settings
 
@@ -134,9 +134,6 @@ class Compute:
         Raises:
             ComputeUnavailable: There is no cluster, or it does not share the artifact store.
         """
-        # On use: it brings torch along.
-        from stillhouse_service import tasks
-
         cluster = self._opened()
         settings, resources = self._settings, needs_of(kind, order)
         surroundings = Surroundings(
@@ -151,7 +148,7 @@ class Compute:
             device="cuda" if resources.get(GPU) else "cpu",
         )
         future = cluster.submit(
-            attempt_id, tasks.run, kind, dict(order), surroundings, resources=resources
+            attempt_id, run_stage, kind, dict(order), surroundings, resources=resources
         )
         with self._lock:
             self._futures[attempt_id] = future

@@ -249,6 +249,8 @@ class Driver:
 
     def _say_what_baselines_wait_for(self) -> None:
         """Put into each queued baseline's progress what no worker offers; studies have a reason."""
+        if not self._compute.is_offered:
+            return
         with self._store.read() as view:
             waiting = view.baselines.in_state(BaselineState.QUEUED)
             why = {row.id: self._compute_problem or self._unmet.get(row.id) for row in waiting}

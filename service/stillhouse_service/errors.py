@@ -7,7 +7,8 @@ Depends on: the standard library. How a refusal reads over HTTP is problem_docum
                     BodyTooLarge 413, SpecRejected 422, KeyReused 422, AddressRefused 422,
                     UpgradeRequired 426, RateLimited 429,
                     SchemaMismatch, DatabaseUnusable, StoreUnusable, ArtifactCorrupt,
-                    ArtifactTooLarge, ComputeUnavailable 500
+                    ArtifactTooLarge, ComputeUnavailable 500,
+                    ExtraMissing 501
 """
 
 from __future__ import annotations
@@ -158,3 +159,9 @@ class ComputeUnavailable(ServiceError):
     """The compute cluster cannot be used."""
 
     slug, title = "compute-unavailable", "Compute unavailable"
+
+
+class ExtraMissing(ServiceError):
+    """The server could do this with a package that is not installed; `detail` names it."""
+
+    status, slug, title = 501, "extra-missing", "Not installed on this server"

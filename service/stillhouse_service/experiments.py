@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stillhouse_compression.training import Recipe, TrainingSettings
 from stillhouse_service import lives, views
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.ids import new_id
-from stillhouse_service.layouts import Layout, lay_out
 from stillhouse_service.once import Once
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.schemas import experiments as shapes
@@ -22,6 +21,9 @@ from stillhouse_service.schemas.experiments import ExperimentIn
 from stillhouse_service.states import StudyState, is_final
 from stillhouse_service.store import USER, Store, UnitOfWork
 from stillhouse_service.tables import BaselineRow, ExperimentRow, StudyRow
+
+if TYPE_CHECKING:
+    from stillhouse_service.layouts import Layout
 
 _N_JOBS = 20  # device jobs that an estimate looks back on
 _OVERHEAD_S = 3.0  # of a trial: network built, exported, its graph checked
@@ -44,6 +46,8 @@ def create(
     Raises:
         SpecRejected: It cannot work, with every reason.
     """
+    from stillhouse_service.layouts import lay_out  # on use: it loads torch
+
     with store.read() as view:
         layout = lay_out(view, artifacts, wanted)
     with store.begin(user) as work:
@@ -196,6 +200,8 @@ def plan(view: UnitOfWork, artifacts: ArtifactStore, wanted: ExperimentIn) -> sh
     Raises:
         SpecRejected: It cannot work, with every reason.
     """
+    from stillhouse_service.layouts import lay_out  # on use: it loads torch
+
     layout = lay_out(view, artifacts, wanted)
     trials = []
     for baseline in layout.baselines:

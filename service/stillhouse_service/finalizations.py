@@ -13,7 +13,6 @@ from stillhouse_compression.training import Recipe, TrainingSettings
 from stillhouse_service import experiments, listed
 from stillhouse_service.errors import Conflict
 from stillhouse_service.ids import trial_seed
-from stillhouse_service.layouts import Layout, complete
 from stillhouse_service.once import Once
 from stillhouse_service.schemas.experiments import ExperimentIn, FinalizeIn
 from stillhouse_service.states import is_final
@@ -40,6 +39,8 @@ def finalize(
         Conflict: It has not ended, or has no winner.
         SpecRejected: The training does not fit the winner's schedule.
     """
+    from stillhouse_service.layouts import Layout, complete  # on use: it loads torch
+
     with store.read() as view:
         study = view.studies.named(study_id)
         if not is_final(study.state):

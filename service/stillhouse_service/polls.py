@@ -40,7 +40,7 @@ class Polls:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["method"] != "GET" or not _is_polled(scope["path"]):
+        if scope["type"] != "http" or scope["method"] != "GET" or not _is_polled(scope):
             await self._app(scope, receive, send)
             return
         known = Headers(scope=scope).get("if-none-match", "")
@@ -83,12 +83,15 @@ class Polls:
         return start, body
 
 
-def _is_polled(path: str) -> bool:
-    """Tell whether a path answers with JSON that fits into memory, and ends."""
+def _is_polled(scope: Scope) -> bool:
+    """Tell whether the answer is JSON that fits into memory, and ends."""
+    path: str = scope["path"]
+    form = parse_qs(scope["query_string"].decode("latin-1")).get("format", ["json"])[-1]
     return (
         path.startswith("/v1/")
         and not path.startswith("/v1/artifacts/")
         and (not path.endswith(("/events/stream", "/report")))
+        and form == "json"
     )
 
 

@@ -81,7 +81,7 @@ class Settings:
     n_failures_to_pause: int = 5
     max_body_bytes: int = 16_000_000
     rate_per_s: float = 100.0
-    n_trials_large: int = 1000
+    n_trials_large: int = 200
     webhook_networks: str = ""
     webhook_retry_s: float = 5.0
     webhook_tries: int = 10

@@ -5,6 +5,7 @@ Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from stillhouse_service.store import Store, UnitOfWork
 from stillhouse_service.tables import StudyRow, TrialRow
 
 DRIVER = "driver"
+_LOOK_S = 0.4  # less than the driver's tick, at which it looks in any case
 _NO_WORKER = "no live worker offers "  # how the watchdog's reasons begin
 _NO_COMPUTE = "nothing can be compressed: "
 
@@ -67,6 +69,7 @@ class Steps:
         # Study -> number of its trials and of those told, when nothing was worth proposing: asking
         # again before a trial has ended would only cost time.
         self._asked_in_vain: dict[str, tuple[int, int]] = {}
+        self._looked_at_s: dict[str, float] = {}  # study -> when the watchdog last looked
 
     def advance(self, study_id: str, compute_problem: str | None = None) -> None:
         """Do whatever the study needs next, if anything.
@@ -75,7 +78,7 @@ class Steps:
             study_id: A study that has not ended.
             compute_problem: Why nothing can be compressed now; none: it can.
         """
-        if self._say_why_it_waits(study_id, compute_problem) != StudyState.RUNNING:
+        if self._state_of(study_id, compute_problem) != StudyState.RUNNING:
             return  # most of a server's studies rest: they cost no more than this
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
@@ -98,6 +101,19 @@ class Steps:
                 self._asked_in_vain[study_id] = asked
         if standing.n_open == 0 and (stop is not None or standing.is_ending):
             self._finish(study_id, stop or "")
+
+    def _state_of(self, study_id: str, compute_problem: str | None) -> StudyState:
+        """Give a study's state; from time to time, see that it says why it waits.
+
+        Not at every commit: a stage that waits for a moment is no news, and this costs as much as
+        the rest of a step.
+        """
+        now_s = time.monotonic()
+        if now_s < self._looked_at_s.get(study_id, -_LOOK_S) + _LOOK_S:
+            with self._store.read() as view:
+                return view.studies.named(study_id).state
+        self._looked_at_s[study_id] = now_s
+        return self._say_why_it_waits(study_id, compute_problem)
 
     def _read(self, study_id: str) -> _Standing:
         with self._store.read() as view:

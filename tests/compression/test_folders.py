@@ -272,7 +272,7 @@ def test_a_download_is_kept_only_with_the_right_checksum(
         download(f"{url}/a.tar.gz", path, "0" * 32)
     assert list(path.parent.iterdir()) == []
     told: list[tuple[int, int | None]] = []
-    assert download(f"{url}/a.tar.gz", path, md5, lambda *news: told.append(news))
+    assert download(f"{url}/a.tar.gz", path, md5, lambda n, total: told.append((n, total)))
     assert path.read_bytes() == content
     assert told[-1] == (len(content), len(content))
     assert not download("http://127.0.0.1:9/none", path, md5)  # it is there: nobody is asked

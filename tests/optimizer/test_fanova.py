@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeRegressor  # type: ignore[import-untyped]  # has no types
 
-from stillhouse_optimizer.fanova import decompose
-from stillhouse_optimizer.grove import leaf_boxes
+from stillhouse_optimizer.fanova import closed_variances, decompose
+from stillhouse_optimizer.grove import expected, leaf_boxes
 
 LEVELS = (3, 4, 2, 5)
 
@@ -61,3 +61,25 @@ def test_a_pure_interaction_belongs_to_the_pair_alone() -> None:
     part = decompose(leaf_boxes(tree.tree_, np.array([2, 2])))
     assert part.mains == pytest.approx([0.0, 0.0], abs=1e-9)
     assert part.pairs[0, 1] == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_group_explains_agrees_with_full_enumeration(seed: int) -> None:
+    tree, table = grown(seed)
+    groups = [[0], [0, 1], [1, 2, 3], [0, 1, 2, 3]]
+    wanted = [table.mean(axis=tuple({0, 1, 2, 3} - set(group))).var() for group in groups]
+    found = closed_variances(leaf_boxes(tree, np.array(LEVELS)), groups)
+    assert found == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_expectation_averages_what_is_unknown(seed: int) -> None:
+    tree, table = grown(seed)
+    boxes = leaf_boxes(tree, np.array(LEVELS))
+    levels = np.array([[2, 1, 0, 4], [2, 1, 1, 4], [0, 3, 1, 0], [2, 1, 0, 4]])
+    at = (levels + 0.5) / np.array(LEVELS)
+    at[3, [1, 2]] = np.nan
+    wanted = [*(table[tuple(one)] for one in levels[:3]), table[2, :, :, 4].mean()]
+    assert expected([boxes], at) == pytest.approx(wanted)
+    # Whichever row comes first.
+    assert expected([boxes], at[::-1])[::-1] == pytest.approx(wanted)

@@ -127,6 +127,8 @@ def test_report_and_importance_of_two_trials_are_words_not_errors(
     path = tmp_path / "r.html"
     assert at("report", study_id, "-o", str(path))[:2] == (0, f"{path}\n")
     assert "latency ratio 0.700" in path.read_text()
+    assert at("report", study_id, "-o", str(tmp_path / "r.md"))[0] == 0
+    assert (tmp_path / "r.md").read_text().startswith("# digits\n")
     status, out, _ = at("importance", study_id)
     assert status == 0
     assert "No ranking is shown" in out

@@ -129,7 +129,12 @@ def test_a_failed_trial_keeps_its_reason_and_the_study_goes_on(server: Any, conn
     assert found["counts"]["complete"] == 2
     trial = _trials(server, study)[0]
     assert trial["state"] == "unsupported"
-    assert trial["failure"] == {"stage": "compile", "class": "unsupported", "reason": "it was so"}
+    assert trial["failure"] == {
+        "stage": "compile",
+        "class": "unsupported",
+        "reason": "it was so",
+        "log": [],
+    }
 
 
 @on_both

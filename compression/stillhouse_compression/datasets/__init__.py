@@ -250,7 +250,8 @@ def add(
     if prefix is None:
         raise CompressionError(f"wanted folder:<path> or npz:<path>, got {source!r}")
     path = Path(source.removeprefix(prefix)).expanduser().resolve()
-    source, skipped = f"{prefix}{path}", ()
+    source = f"{prefix}{path}"
+    skipped: tuple[str, ...] = ()
     _npz.cache_clear()
     load.cache_clear()
     info = _from_disk(name, source, skips_bad)

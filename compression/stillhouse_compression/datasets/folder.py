@@ -182,7 +182,8 @@ def _decode_all(
     """Decode every image into a new folder, which appears under its name when it is whole."""
     place.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=".decoding-", dir=place.parent))
-    n_all, n_done, bad = sum(map(len, listing.files.values())), 0, []
+    n_all, n_done = sum(map(len, listing.files.values())), 0
+    bad: list[str] = []
     try:
         for split, files in listing.files.items():
             side = STORED if split == "train" else SIDE

@@ -28,9 +28,10 @@ def report(
     ),
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Write the report: one self-contained HTML page."""
+    """Write the report: one self-contained HTML page, or Markdown or JSON by the file's ending."""
+    form = {".md": "md", ".json": "json"}.get(output.suffix, "html")
     with Client(server) as client:
-        page = client.studies.report(study_id)
+        page = client.studies.report(study_id, form)
     output.write_text(page, encoding="utf-8")
     typer.echo(str(output))
 

@@ -6,7 +6,18 @@ the API's JSON.
 
 from stillhouse_service.report.environment import describe_environment
 from stillhouse_service.report.facts import Facts
+from stillhouse_service.report.forms import Form, render
 from stillhouse_service.report.importance_csv import importance_csv
-from stillhouse_service.report.page import render_html
+from stillhouse_service.report.importance_parquet import importance_parquet
+from stillhouse_service.report.page import render_html, render_importance_html
 
-__all__ = ["Facts", "describe_environment", "importance_csv", "render_html"]
+__all__ = [
+    "Facts",
+    "Form",
+    "describe_environment",
+    "importance_csv",
+    "importance_parquet",
+    "render",
+    "render_html",
+    "render_importance_html",
+]

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
 
 from stillhouse_service.report.experiment_figures import figures
 from stillhouse_service.report.experiment_tables import tables
@@ -51,6 +50,9 @@ def render_experiment(experiment: Json, evaluations: Sequence[Json]) -> str:
                 "tables": tables(evaluation),
             }
         )
+    # On use: few who import this make a page.
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
+
     return TEMPLATES.get_template("experiment.html.j2").render(
         experiment=experiment,
         parts=parts,

@@ -65,8 +65,12 @@ class Facts:
 
     @property
     def complete(self) -> list[Json]:
-        """Trials that were measured."""
-        return [t for t in self.trials if t["state"] == "complete" and t["metrics"]]
+        """Trials whose objective was measured, as a number."""
+        return [
+            t
+            for t in self.trials
+            if t["state"] == "complete" and (t["metrics"] or {}).get(self.objective) is not None
+        ]
 
     @property
     def feasible(self) -> list[Json]:

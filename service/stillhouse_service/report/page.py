@@ -6,7 +6,6 @@ Depends on: jinja2, plotly (for its JavaScript alone, which is put into the page
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -14,8 +13,16 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from stillhouse_service.report import figures, importance_figures, sentences, tables, wording
+from stillhouse_service.report import (
+    explained,
+    figures,
+    importance_figures,
+    sentences,
+    tables,
+    wording,
+)
 from stillhouse_service.report.facts import Facts
+from stillhouse_service.report.plain_json import finite
 from stillhouse_service.report.proposals import why_proposed
 
 Json = Mapping[str, Any]
@@ -52,20 +59,8 @@ def render_html(
         A whole HTML page that loads nothing from anywhere.
     """
     facts = Facts(study, trials, baseline)
-    # On use: every command of ours shows figures as words, few make a page.
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
-
-    plots: dict[str, figures.Figure] = {}
-
-    def plot(name: str, figure: figures.Figure | None) -> str | None:
-        """Keep a figure for the page's script; give the name of its place."""
-        if figure is not None:
-            plots[name] = figure
-            return name
-        return None
-
-    analysed = (importance or {}).get("metrics", {})
-    page = TEMPLATES.get_template("report.html.j2").render(
+    plots = _Plots()
+    return TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
         study=study,
         baseline=baseline,
@@ -77,28 +72,10 @@ def render_html(
         summary=[tables.comparison_cells(row) for row in facts.summary()],
         finalized_note=sentences.finalized_note(facts),
         comparison=[tables.comparison_cells(row) for row in facts.comparison()],
-        history=plot("history", figures.history(facts)),
-        tradeoff=plot("tradeoff", figures.tradeoff(facts)),
-        importance=[
-            {
-                "metric": metric,
-                "label": wording.label(metric),
-                "verdict": of_metric["verdict"],
-                "verdict_text": tables.verdict_badge(of_metric),
-                "interactions": sentences.interaction_note(of_metric),
-                "note": sentences.importance_note(of_metric),
-                "rows": tables.importance_rows(of_metric),
-                "bars": plot(f"importance-{metric}", importance_figures.importance_bars(of_metric)),
-                "curves": [
-                    plot(f"curve-{metric}-{i}", figure)
-                    for i, figure in enumerate(
-                        importance_figures.marginals(metric, of_metric, study["parameters"])
-                    )
-                ],
-            }
-            for metric, of_metric in analysed.items()
-        ],
-        layers=plot("layers", figures.layer_times(facts)),
+        history=plots.keep("history", figures.history(facts)),
+        tradeoff=plots.keep("tradeoff", figures.tradeoff(facts)),
+        **_importance(facts, importance, plots),
+        layers=plots.keep("layers", figures.layer_times(facts)),
         layer_rows=tables.layer_rows(facts),
         settings=tables.settings(facts),
         why_proposed=None
@@ -108,12 +85,78 @@ def render_html(
         environment=tables.environment_rows(facts, environment),
         value=wording.value,
         text_duration=tables.study_duration(study),
-        styles=Markup(asset("report.css")),
-        script=Markup(asset("report.js")),
-        plotly=Markup(get_plotlyjs()),
-        plots=Markup(script_json(plots)),
+        **_assets(plots),
     )
-    return page
+
+
+def render_importance_html(study: Json, baseline: Json, importance: Json) -> str:
+    """Render a study's importance alone; arguments and page as for `render_html`."""
+    plots = _Plots()
+    return TEMPLATES.get_template("importance.html.j2").render(
+        study=study,
+        baseline=baseline,
+        n_trials=importance["n_trials"],
+        **_importance(Facts(study, [], baseline), importance, plots),
+        **_assets(plots),
+    )
+
+
+class _Plots(dict[str, figures.Figure]):
+    """The page's figures, by the place where each is drawn."""
+
+    def keep(self, name: str, figure: figures.Figure | None) -> str | None:
+        """Keep a figure for the page's script; give the name of its place."""
+        if figure is None:
+            return None
+        self[name] = figure
+        return name
+
+
+def _importance(facts: Facts, importance: Json | None, plots: _Plots) -> dict[str, Any]:
+    """What importance_section.html.j2 shows."""
+    parameters = facts.study["parameters"]
+    analysed = (importance or {}).get("metrics", {})
+    return {
+        "importance": [
+            {
+                "metric": metric,
+                "label": wording.label(metric),
+                "verdict": of_metric["verdict"],
+                "verdict_text": tables.verdict_badge(of_metric),
+                "interactions": sentences.interaction_note(of_metric),
+                "note": sentences.importance_note(of_metric),
+                "trials": explained.trials_note(of_metric),
+                "rows": tables.importance_rows(of_metric),
+                "groups": explained.group_tables(of_metric),
+                "local": explained.local_rows(metric, of_metric),
+                "bars": plots.keep(
+                    f"importance-{metric}", importance_figures.importance_bars(of_metric)
+                ),
+                "curves": [
+                    plots.keep(f"curve-{metric}-{i}", figure)
+                    for i, figure in enumerate(
+                        importance_figures.marginals(metric, of_metric, parameters)
+                    )
+                ],
+            }
+            for metric, of_metric in analysed.items()
+        ],
+        "ablation": plots.keep("ablation", explained.ablation_figure(facts, importance)),
+        "ablation_table": explained.ablation_table(importance),
+        "ablation_note": explained.ablation_note(importance),
+    }
+
+
+def _assets(plots: _Plots) -> dict[str, Markup]:
+    # On use: every command of ours shows figures as words, few make a page.
+    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # ships no types
+
+    return {
+        "styles": Markup(asset("report.css")),
+        "script": Markup(asset("report.js")),
+        "plotly": Markup(get_plotlyjs()),
+        "plots": Markup(script_json(plots)),
+    }
 
 
 def asset(name: str) -> str:
@@ -123,15 +166,4 @@ def asset(name: str) -> str:
 
 def script_json(data: object) -> str:
     """Write JSON that may stand in a script element: no `<` that could close it, no NaN."""
-    return json.dumps(_finite(data), allow_nan=False).replace("<", "\\u003c")
-
-
-def _finite(data: Any) -> Any:
-    """Turn NaN and infinity, which JSON cannot say, into null."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {key: _finite(item) for key, item in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(item) for item in data]
-    return data
+    return json.dumps(finite(data), allow_nan=False).replace("<", "\\u003c")

@@ -82,6 +82,8 @@ def importance_rows(of_metric: Json) -> list[dict[str, str]]:
             "name": entry["name"],
             "share": wording.share(entry),
             "direction": wording.direction(entry),
+            "correlation": wording.correlation(entry),
+            "active": wording.activity(entry),
             "recommendation": str(entry.get("recommendation") or ""),
         }
         for entry in ranked(of_metric)

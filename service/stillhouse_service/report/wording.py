@@ -25,6 +25,7 @@ _VERDICTS = {
     "care": "Treat with care",
     "not_enough": "Not enough data",
 }
+_STRENGTHS = ("weakly", "mostly", "plainly")
 _OPERATORS = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
 NOTHING = "–"
 
@@ -104,18 +105,43 @@ def verdict(name: str) -> str:
 
 
 def direction(parameter: Mapping[str, Any]) -> str:
-    """Say where a metric goes as a parameter rises.
+    """Say where a metric goes as a parameter rises, and how plainly.
 
     Args:
         parameter: An entry of an importance's `parameters`.
     """
-    return {
+    said = {
         "up": "rises",
         "down": "falls",
         "peaked": "highest inside",
         "valley": "lowest inside",
         "none": "no trend",
     }.get(str(parameter.get("direction")), NOTHING)
+    strength = parameter.get("strength")
+    if not strength:
+        return said
+    peak = ""
+    curve = parameter.get("curve") or {}
+    if parameter["direction"] in ("peaked", "valley") and curve.get("mean"):
+        extreme = max if parameter["direction"] == "peaked" else min
+        at = curve["mean"].index(extreme(curve["mean"]))
+        peak = f" near {plain(curve['x'][at])}"
+    return f"{said}{peak}, {_STRENGTHS[min(int(strength * 3), 2)]}"
+
+
+def correlation(parameter: Mapping[str, Any]) -> str:
+    """Write a parameter's rank correlation with a metric; a dash where there is none."""
+    found = parameter.get("rank_correlation")
+    return NOTHING if found is None else f"{found:+.2f}".replace("-", "−")
+
+
+def activity(parameter: Mapping[str, Any]) -> str:
+    """Say in how many trials a conditional parameter was active; empty where it always was."""
+    there = parameter.get("active_importance")
+    if there is None:
+        return ""
+    share = f"active in {100 * parameter['active_share']:.0f} % of the trials"
+    return f"{share}; {100 * there:.0f} % of the variance there"
 
 
 def share(parameter: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, load_only, undefer
@@ -112,6 +113,21 @@ class Trials:
             .order_by(TrialRow.number)
         )
         return list(self._session.scalars(query))
+
+    def values_of(self, study_id: str) -> list[tuple[int, str, TrialState, dict[str, Any], Any]]:
+        """List number, id, state, config and metrics of this study's own trials, by number."""
+        query = (
+            select(TrialRow.number, TrialRow.id, TrialRow.state, TrialRow.config, TrialRow.metrics)
+            .where(TrialRow.study_id == study_id, TrialRow.origin != FOREIGN)
+            .order_by(TrialRow.number)
+        )
+        rows = self._session.execute(query)
+        return [(number, id, state, config, told) for number, id, state, config, told in rows]
+
+    def n_measured_of(self, study_id: str) -> int:
+        """Count a study's measurements: a trial measured again has two."""
+        query = select(func.count()).where(MeasurementRow.study_id == study_id)
+        return self._session.scalars(query).one()
 
     def feasible_of(self, study_id: str) -> list[TrialRow]:
         """List the complete trials that meet the limits, by number."""

@@ -5,13 +5,15 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import HTMLResponse
 
-from stillhouse_service import schemas
+from stillhouse_service import report, schemas
 from stillhouse_service.analyses import Analyses
+from stillhouse_service.parquet import MEDIA_TYPE as PARQUET
+from stillhouse_service.parquet import check_parquet
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import ServerSettings, problems
 from stillhouse_service.routes.operations import ACCEPTED, Long, accepted
@@ -23,14 +25,19 @@ def analyses_of(request: Request) -> Analyses:
 
 
 Analysed = Annotated[Analyses, Depends(analyses_of)]
+Form = Literal["json", "csv", "html", "parquet"]
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
-_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
+_TYPES = {"json": "application/json", "csv": "text/csv", "html": "text/html", "parquet": PARQUET}
+_REPORTS = {"html": "text/html", "md": "text/markdown", "json": "application/json"}
+Answers = dict[int | str, dict[str, Any]]
+_SAYS: Answers = {200: {"content": {kind: {} for kind in _TYPES.values()}}}
+_REPORTED: Answers = {200: {"content": {kind: {} for kind in _REPORTS.values()}}}
 
 
 @router.get(
     "/{study_id}/importance",
     response_model=schemas.Importance,
-    responses=problems(404, 422) | _CSV | ACCEPTED,
+    responses=problems(404, 409, 422, 501) | ACCEPTED | _SAYS,
     dependencies=[needs("read")],
 )
 def show_importance(
@@ -38,45 +45,70 @@ def show_importance(
     analyses: Analysed,
     operations: Long,
     settings: ServerSettings,
-    format: Annotated[Literal["json", "csv"], Query()] = "json",
+    format: Annotated[Form, Query()] = "json",
+    pairs: Annotated[
+        int | None, Query(ge=0, description="so many pairs, the strongest first; else all")
+    ] = None,
 ) -> Any:
     """Say which parameters mattered, which way to turn them, and whether the data allows it."""
-    n = analyses.is_long(study_id, settings.n_trials_large)
-    if n is not None and format == "csv":
+    if format == "parquet":
+        check_parquet()
+    make = _importance_maker(analyses, study_id, format, pairs)
+    known = analyses.is_long(study_id, settings.n_trials_large)
+    if known is not None:
+        kind = f"importance-{format}" if format != "json" else "importance"
+        return accepted(operations.start(kind, study_id, (known, pairs), make))
+    content, media_type = make()
+    named = {"csv", "parquet"} & {format}
+    name = f'attachment; filename="importance-{study_id}.{format}"'
+    headers = {"Content-Disposition": name} if named else {}
+    return Response(content, media_type=media_type, headers=headers)
 
-        def as_csv() -> tuple[bytes, str]:
-            return analyses.importance_csv(study_id).encode(), "text/csv"
 
-        return accepted(operations.start("importance-csv", study_id, n, as_csv))
-    if n is not None:
+def _importance_maker(
+    analyses: Analyses, study_id: str, form: Form, pairs: int | None
+) -> Callable[[], tuple[bytes, str]]:
+    def make() -> tuple[bytes, str]:
+        if form == "html":
+            return analyses.importance_page(study_id).encode(), _TYPES[form]
+        found = analyses.importance(study_id)
+        found = found | {
+            "metrics": {
+                metric: one | {"pairs": one["pairs"][:pairs]}
+                for metric, one in found["metrics"].items()
+            }
+        }
+        if form == "csv":
+            return report.importance_csv(found).encode(), _TYPES[form]
+        if form == "parquet":
+            return report.importance_parquet(found), _TYPES[form]
+        shown = schemas.Importance.model_validate(found)
+        return shown.model_dump_json(by_alias=True).encode(), _TYPES[form]
 
-        def as_json() -> tuple[bytes, str]:
-            found = schemas.Importance.model_validate(analyses.importance(study_id))
-            return found.model_dump_json().encode(), "application/json"
-
-        return accepted(operations.start("importance", study_id, n, as_json))
-    if format == "csv":
-        name = f'attachment; filename="importance-{study_id}.csv"'
-        headers = {"Content-Disposition": name}
-        return Response(analyses.importance_csv(study_id), media_type="text/csv", headers=headers)
-    return analyses.importance(study_id)
+    return make
 
 
 @router.get(
     "/{study_id}/report",
-    response_class=HTMLResponse,
-    responses=problems(404, 409) | ACCEPTED,
+    responses=problems(404, 409, 422) | ACCEPTED | _REPORTED,
+    response_class=Response,
     dependencies=[needs("read")],
 )
 def show_report(
-    study_id: str, analyses: Analysed, operations: Long, settings: ServerSettings
+    study_id: str,
+    analyses: Analysed,
+    operations: Long,
+    settings: ServerSettings,
+    format: Annotated[report.Form, Query()] = "html",
 ) -> Response:
-    """Give the report: one HTML page that loads nothing from anywhere."""
-    n = analyses.is_long(study_id, settings.n_trials_large)
-    if n is not None:
+    """Give the report: one HTML page that loads nothing from anywhere, Markdown, or JSON."""
 
-        def as_page() -> tuple[bytes, str]:
-            return analyses.report(study_id).encode(), "text/html"
+    def make() -> tuple[bytes, str]:
+        return analyses.report(study_id, format).encode(), _REPORTS[format]
 
-        return accepted(operations.start("report", study_id, n, as_page))
-    return HTMLResponse(analyses.report(study_id))
+    known = analyses.is_long(study_id, settings.n_trials_large)
+    if known is not None:
+        kind = f"report-{format}" if format != "html" else "report"
+        return accepted(operations.start(kind, study_id, known, make))
+    content, media_type = make()
+    return Response(content, media_type=media_type)

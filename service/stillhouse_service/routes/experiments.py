@@ -29,7 +29,6 @@ from stillhouse_service.routes.context import (
     user_of,
 )
 from stillhouse_service.schemas import experiments as shapes
-from stillhouse_service.sweep_templates import from_sweep
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 _PARQUET = "application/vnd.apache.parquet"
@@ -138,4 +137,6 @@ def show_template(
     study: Annotated[str | None, Query(description="of its studies; the first")] = None,
 ) -> dict[str, str]:
     """Write the search template that a sweep's findings call for: `template`, `training`."""
+    from stillhouse_service.sweep_templates import from_sweep  # on use: it loads torch
+
     return from_sweep(view, view.experiments.named(experiment_id), study)

@@ -6,17 +6,21 @@ Depends on: fastapi.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 from stillhouse_service import schemas, views
 from stillhouse_service.errors import Problem, SpecRejected
+from stillhouse_service.parquet import MEDIA_TYPE as PARQUET
+from stillhouse_service.parquet import check_parquet
 from stillhouse_service.repositories.filters import StudyFilter, StudyOrder, TrialFilter
 from stillhouse_service.routes.access import needs
-from stillhouse_service.routes.context import PageSize, PageToken, View, problems
+from stillhouse_service.routes.context import PageSize, PageToken, View, problems, store_of
 from stillhouse_service.states import StudyState, TrialState
+from stillhouse_service.trial_table import TrialTable
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"])
 Moment = Annotated[AwareDatetime | None, Query(description="RFC 3339, with its zone")]
@@ -56,9 +60,15 @@ def list_studies(
     )
 
 
-@router.get("/{study_id}/trials", responses=problems(404, 422), dependencies=[needs("read")])
+@router.get(
+    "/{study_id}/trials",
+    response_model=schemas.Trials,
+    responses=problems(404, 422, 501) | {200: {"content": {"text/csv": {}, PARQUET: {}}}},
+    dependencies=[needs("read")],
+)
 def list_trials(
     study_id: str,
+    request: Request,
     view: View,
     state: Annotated[list[TrialState] | None, Query(description="in any of these")] = None,
     is_feasible: Annotated[bool | None, Query(description="whether they keep the limits")] = None,
@@ -72,9 +82,23 @@ def list_trials(
     ] = "number",
     page_size: PageSize = 100,
     page_token: PageToken = None,
-) -> schemas.Trials:
+    format: Annotated[
+        Literal["json", "csv", "parquet"],
+        Query(description="`csv` and `parquet` give all trials, under Optuna's column names"),
+    ] = "json",
+) -> Any:
     """List a study's trials, by number unless another order is asked for."""
     view.studies.named(study_id)
+    if format != "json":
+        if format == "parquet":
+            check_parquet()
+        table = TrialTable(store_of(request), study_id)
+        name = f'attachment; filename="trials-{study_id}.{format}"'
+        return StreamingResponse(
+            table.csv_pieces() if format == "csv" else table.parquet_pieces(),
+            media_type="text/csv" if format == "csv" else PARQUET,
+            headers={"Content-Disposition": name},
+        )
     wanted = TrialFilter(states=state or (), is_feasible=is_feasible, order=order)
     rows = view.trials.listed(study_id, wanted, page_size + 1, page_token)
     shown = rows[:page_size]

@@ -15,6 +15,7 @@ from stillhouse_service.schemas.asking import (
 )
 from stillhouse_service.schemas.baselines import Baseline, BaselineIn, Baselines
 from stillhouse_service.schemas.devices import DeviceInfo, Devices
+from stillhouse_service.schemas.importance import Importance, MetricImportance
 from stillhouse_service.schemas.imports import Imported, ImportedTrial, ImportIn
 from stillhouse_service.schemas.log import Event, Events, Measurement
 from stillhouse_service.schemas.operations import Operation
@@ -29,13 +30,7 @@ from stillhouse_service.schemas.specs import (
     StudySpec,
     TimingIn,
 )
-from stillhouse_service.schemas.studies import (
-    Importance,
-    Incumbent,
-    MetricImportance,
-    Studies,
-    Study,
-)
+from stillhouse_service.schemas.studies import Incumbent, Studies, Study
 from stillhouse_service.schemas.tokens import NewToken, Token, TokenIn, Tokens
 from stillhouse_service.schemas.trials import Trial, TrialDetail, TrialFailure, TrialIn, Trials
 from stillhouse_service.schemas.webhooks import (

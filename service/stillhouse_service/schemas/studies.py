@@ -1,4 +1,4 @@
-"""Studies, and which of their parameters mattered.
+"""Studies.
 
 Depends on: pydantic.
 """
@@ -6,7 +6,7 @@ Depends on: pydantic.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ConfigDict, Field
 
@@ -64,25 +64,3 @@ class Studies(Out):
 
     items: list[Study]
     next_page_token: str | None = None
-
-
-class MetricImportance(Out):
-    """Which parameters explain one metric."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    r2_oob: float | None = Field(description="fit of the forest on trials it has not seen")
-    verdict: Literal["enough", "care", "not_enough"]
-    explanation: str
-    parameters: list[dict[str, Any]] = Field(
-        description="most important first: `name`, `importance` (share of variance, 0..1), "
-        "`direction`, `recommendation`, `curve`; empty when the verdict is `not_enough`"
-    )
-
-
-class Importance(Out):
-    """Which parameters mattered, metric by metric."""
-
-    study_id: str
-    n_trials: int
-    metrics: dict[str, MetricImportance]
