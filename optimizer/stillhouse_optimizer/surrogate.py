@@ -61,7 +61,7 @@ def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
     if name == "auto":
         name = _better(terms, x, y, seed)
     if name == "forest_plain":
-        return fit_forest(x, y, seed, PLAIN_SAMPLES)
+        return fit_forest(x, y, seed, PLAIN_SAMPLES, "best")
     if name == "gp":
         return fit_gp(terms, x, y)
     additive = fit_additive(terms, x, y)

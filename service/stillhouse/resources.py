@@ -268,7 +268,7 @@ class Studies:
                 "a data frame needs pandas: pip install 'stillhouse[dataframe]'"
             ) from error
         path = _path("studies", study_id, "trials")
-        text = self._transport.get_text(path, {"format": "csv"})
+        text = self._transport.get_bytes(path, {"format": "csv"}).decode()
         # Only an empty cell is missing: "null" and "None" may be values of a choice.
         frame = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""])
         for name in ("datetime_start", "datetime_complete"):

@@ -30,8 +30,8 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"])
 _TYPES = {"json": "application/json", "csv": "text/csv", "html": "text/html", "parquet": PARQUET}
 _REPORTS = {"html": "text/html", "md": "text/markdown", "json": "application/json"}
 Answers = dict[int | str, dict[str, Any]]
-_SAYS: Answers = {200: {"content": {one: {} for one in _TYPES.values()}}}
-_REPORTED: Answers = {200: {"content": {one: {} for one in _REPORTS.values()}}}
+_SAYS: Answers = {200: {"content": {kind: {} for kind in _TYPES.values()}}}
+_REPORTED: Answers = {200: {"content": {kind: {} for kind in _REPORTS.values()}}}
 
 
 @router.get(
