@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 from stillhouse_compression.errors import CompressionError
-from stillhouse_compression.models.description import describe
 from stillhouse_service.errors import NotFound
 from stillhouse_service.schemas.networks import Network
 
@@ -20,6 +19,8 @@ def describe_network(name: str, n_classes: int | None = None) -> Network:
     Raises:
         NotFound: There is no such network, or it cannot be built here; the message says why.
     """
+    from stillhouse_compression.models.description import describe  # on use: it loads torch
+
     try:
         return Network(**describe(name, n_classes).to_json())
     except CompressionError as error:
