@@ -5,12 +5,14 @@ Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 
 from __future__ import annotations
 
+import importlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from stillhouse_benchmark.protocol import COMPILES
@@ -60,6 +62,13 @@ class _Standing:
         return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
 
 
+@cache
+def _load_ahead() -> None:
+    """Import what proposals need while a study's device is still looked at: seconds, once."""
+    load = partial(importlib.import_module, "stillhouse_optimizer.propose")
+    threading.Thread(target=load, name="load ahead", daemon=True).start()
+
+
 class Steps:
     """Takes one study one step further, as often as it is asked to."""
 
@@ -78,7 +87,10 @@ class Steps:
             study_id: A study that has not ended.
             compute_problem: Why nothing can be compressed now; none: it can.
         """
-        if self._state_of(study_id, compute_problem) != StudyState.RUNNING:
+        state = self._state_of(study_id, compute_problem)
+        if state == StudyState.CHECKING:
+            _load_ahead()
+        if state != StudyState.RUNNING:
             return  # most of a server's studies rest: they cost no more than this
         standing = self._read(study_id)
         if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
