@@ -74,6 +74,7 @@ class Deliverer:
                 _log.error("deliverer: no database: %s", error.orig)
                 rest_s = _TICK_S
             except Exception:
+                # A bug must not end the deliveries of every webhook for good.
                 _log.exception("deliverer: failed; next try in 5 s")
                 self._stop.wait(5.0)
             if self._wake.wait(rest_s):
