@@ -6,6 +6,9 @@ EXTRAS := dev,device
 ONLY ?=
 ARGS ?=
 
+# Every part here is a process of its own: compiling torch anew at each start costs ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo experiment experiment-quick test test-slow check serve bench tables venv clean accept-ncs2
 
 demo: .venv/installed  ## the main job, end to end, on real data

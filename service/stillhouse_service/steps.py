@@ -304,9 +304,12 @@ class Steps:
             is_ours = study.reason is None or study.reason.startswith((_NO_WORKER, _NO_COMPUTE))
             if not is_ours or study.reason == reason:
                 return study.state
+            seen = study.state, study.reason
         with self._store.begin() as work:
             study = work.studies.named(study_id)
-            study.reason = reason
+            # A report may have ended the study since; why it ended stands longer than why it waited.
+            if (study.state, study.reason) == seen:
+                study.reason = reason
             return study.state
 
     def _missing(self, device: str, seen: datetime | None, now: datetime) -> str | None:
