@@ -80,7 +80,7 @@ def _device(
     return shapes.DeviceWork(
         **shown.model_dump(),
         now=_now(view, held[0]) if held else None,
-        n_waiting=sum(waiting.get(name, 0) for name in serves(device)),
+        n_waiting=sum(waiting.get(name, 0) for name in set(serves(device))),
         temperature_c=told.get("temperature_c"),
         measured_at=None if measured is None else measured.at,
         n_failed_in_a_row=n_failed,

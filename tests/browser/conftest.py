@@ -16,7 +16,6 @@ from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState
 
 ROOT = Path(__file__).parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
 _QUIET = [
     "--disable-gpu",
     "--disable-quic",
@@ -24,7 +23,6 @@ _QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PHONE = {"width": 390, "height": 844}
 FAILING = (
     "5 of the last 6 trials failed as 'diverged' (trial 5: the loss is not a number in epoch 2): "
     "lower the learning rate's range, or prune more slowly; then resume"
@@ -78,7 +76,7 @@ def visit(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         chosen: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "locale": "en-GB"}
         context = browser.new_context(**(chosen | more))
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         home = urlsplit(url).netloc
 
@@ -147,30 +145,66 @@ class Gallery:
         self.two = write("Two trials", 2)
         self.infeasible = write("All break the limit", 12, extra_drop=0.2)
         self.failing = write("Nothing works", 6, is_failing=True, reason=FAILING)
-        self.empty = write("No trial", 0, after=StudyState.CANCELLED)
+        self.empty = write("No trial", 0, after=StudyState.CANCELLED, reason=None)
         self.rejected = write("Too large", 0, after=StudyState.REJECTED, reason=REJECTED)
         self.best = server.get(f"/v1/studies/{self.study}")["incumbent"]["trial_id"]
 
 
 class Player:
-    """Plays compute and device for a study, one job at a time."""
+    """Plays compute and device, one job at a time."""
 
-    def __init__(self, server: Any, host: Any, study: str, ratios: list[float]) -> None:
-        self.server, self.host, self.study = server, host, study
+    def __init__(self, server: Any, host: Any, ratios: list[float]) -> None:
+        self.server, self.host = server, host
         self._left, self._told = iter(ratios), dict[str, float]()
 
     def play(self, n_jobs: int) -> None:
         """Do the next jobs of the device, and whatever compute has to do before each."""
-        n = 0
-        while n < n_jobs:
-            self.server.compute_all()
-            answer = self.host.ask(wait_s=0.2)
-            if answer.status_code != 200:
-                continue
-            lease, n = answer.json(), n + 1
-            job = lease["job"]
-            key = job["candidate"]["sha256"]
-            if key not in self._told:
-                is_check = key == job["baseline"]["sha256"]
-                self._told[key] = 1.0 if is_check else next(self._left)
-            assert self.host.measure(lease, self._told[key]).status_code == 204
+        while n_jobs > 0:
+            n_jobs -= self._one()
+
+    def _one(self) -> bool:
+        self.server.compute_all()
+        answer = self.host.ask(wait_s=0.2)
+        if answer.status_code != 200:
+            return False
+        lease = answer.json()
+        job = lease["job"]
+        key = job["candidate"]["sha256"]
+        if key not in self._told:
+            is_check = key == job["baseline"]["sha256"]
+            self._told[key] = 1.0 if is_check else next(self._left)
+        assert self.host.measure(lease, self._told[key]).status_code == 204
+        return True
+
+    def until_over(self, study: str) -> None:
+        """Play until a study is over."""
+        while self.server.get(f"/v1/studies/{study}")["state"] != "finished":
+            self._one()
+
+
+@pytest.fixture
+def play() -> type[Player]:
+    """Play compute and device: `play(server, host, ratios of the trials)`."""
+    return Player
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Any], Any]]:
+    """Start a scripted device host."""
+    hosts: list[Any] = []
+
+    def start(server: Any) -> Any:
+        hosts.append(PARTIES.Host(server))
+        return hosts[-1]
+
+    yield start
+    for one in hosts:
+        one.http.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures are kept for who wants to look at them."""
+    folder = ROOT / "build" / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -61,7 +61,7 @@ class MadeUp:
         extra_drop: float = 0.0,
         is_failing: bool = False,
         after: StudyState = StudyState.PAUSED,
-        reason: str = _PAUSED,
+        reason: str | None = _PAUSED,
     ) -> str:
         """Write a study that has ended or rests, and its trials; gives its id."""
         spec = StudySpec.model_validate(
@@ -167,7 +167,7 @@ def _result(config: dict[str, Any], extra_drop: float, chance: random.Random) ->
     weights = (0.28, 0.22, 0.12, 0.08, 0.05, 0.03)
     ratio = 1.02 - sum(w * c for w, c in zip(weights, cut, strict=False))
     ratio *= chance.gauss(1.0, 0.012)
-    hurt = 0.12 * max(0.0, sum(cut) / len(cut) - 0.45) + 0.02 * max(0.0, cut[0] - 0.6)
+    hurt = 0.16 * max(0.0, sum(cut) / len(cut) - 0.42) + 0.02 * max(0.0, cut[0] - 0.6)
     n_lost = max(-3, round(300 * (hurt + extra_drop + chance.gauss(0.0, 0.004))))
     names = ("p25_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "cpu_p50_ms")
 

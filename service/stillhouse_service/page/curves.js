@@ -16,7 +16,8 @@ export function curve(place, metric, found, parameter, range) {
     const isNumber = xs.every((one) => typeof one === "number");
     const isLog = isNumber && parameter && parameter.log && Math.min(...xs) > 0;
     const within = [box.left + 24, box.right - 24];
-    const x = !isNumber ? places(xs, within) : isLog ? logarithmic(extent(xs, 0), across) : linear(extent(xs, 0), across, Math.max(2, Math.floor(width / 80)));
+    const x = !isNumber ? places(xs, within) : isLog ? logarithmic(extent(xs, 0), across) : linear(extent(xs, 0), across, Math.max(3, Math.floor(width / 60)));
+    if (parameter && parameter.kind === "int" && !isLog) x.ticks = x.ticks.filter(Number.isInteger);
     const y = linear(range, [box.bottom, box.top], 4);
     axes(svg, { ...box, x, y, yTitle: axis(metric), xText: plain, yText: (value) => tick(metric, value) });
     const px = (i) => x.at(xs[i]).toFixed(1);

@@ -47,7 +47,7 @@ export function explain(found, study, ofShares, ofCurves) {
     show(ofCurves,
       h("p", { class: "soft" }, `${label(metric)} over each parameter, all others averaged out; the band is one standard deviation between the forest's trees. Most important first.`), grid);
     for (const parameter of drawn) {
-      const figure = h("figure", {}, h("figcaption", {}, h("strong", {}, parameter.name), `: ${direction(parameter)}. ${sentence(parameter.recommendation)}`));
+      const figure = h("figure", {}, h("figcaption", {}, h("strong", {}, parameter.name), `: ${parameter.recommendation}`));
       grid.append(figure);
       curve(figure, metric, parameter, study.parameters.find((p) => p.name === parameter.name), range);
     }
@@ -55,18 +55,17 @@ export function explain(found, study, ofShares, ofCurves) {
 }
 
 function verdict(of, metric) {
-  const r2 = of.r2_oob === null ? "" : ` The forest explains ${percent(Math.max(0, of.r2_oob))} of what it has not seen (out-of-bag R²).`;
   return h("p", {}, h("span", { class: `badge ${of.verdict}` }, VERDICTS[of.verdict]),
-    ` ${label(metric)}, from ${count(of.n_trials, "trial")}. ${sentence(of.explanation)}${of.verdict === "not_enough" ? " No ranking is shown." : r2}`);
+    ` ${label(metric)}, from ${count(of.n_trials, "trial")}. ${sentence(of.explanation)}${of.verdict === "not_enough" ? " No ranking is shown." : ""}`);
 }
 
 function shares(of) {
   return h("div", { class: "scroll" }, table(
-    ["Parameter", "Share of the variance, 90 % interval", "#Share", "Direction", "Use"],
+    ["Parameter", "#Share", "Share of the variance, 90 % interval", "Direction", "Use"],
     of.parameters.map((one) => [
       one.name,
-      bar(one.importance, one.importance_low, one.importance_high),
       `${percent(one.importance)} (${Math.round(100 * one.importance_low)} to ${Math.round(100 * one.importance_high)})`,
+      bar(one.importance, one.importance_low, one.importance_high),
       direction(one),
       one.recommended.length ? one.recommended.map(plain).filter((text, i, all) => all.indexOf(text) === i).join(" to ") : "–",
     ])));

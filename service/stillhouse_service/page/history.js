@@ -7,7 +7,7 @@ import { link, note } from "./parts.js";
 import { scatter } from "./scatter.js";
 import { axis, count, label, limit, NOTHING, tick, value } from "./wording.js";
 
-const KINDS = [["diamond", "best", "best feasible"], ["circle", "feasible", "feasible"], ["cross", "infeasible", "breaks a limit"]];
+const KINDS = [["diamond", "best", "the best now"], ["circle", "feasible", "feasible"], ["cross", "infeasible", "breaks a limit"]];
 const WORDS = { best: "best feasible", feasible: "feasible", infeasible: "breaks a limit", unknown: "not judged" };
 
 /** A plot of the objective over the trials; returns what shows another view. */
@@ -16,9 +16,9 @@ export function historyPlot(place) {
     const shown = points.map((one) => ({ ...mark(one, view, study), x: one.number, y: one.value, low: one.low, high: one.high }));
     return {
       points: shown, wholeX: true, xTitle: "Trial", yTitle: axis(view.objective), yText: (v) => tick(view.objective, v),
-      steps: steps(points), yLimit: view.objective === "latency_ratio" ? [1, "baseline"] : null,
+      steps: steps(view), yLimit: view.objective === "latency_ratio" ? [1, "baseline"] : null,
     };
-  }, ({ view }) => `${label(view.objective)} of each trial, in the order they were tried`, [["line", "steps", "best so far"]]);
+  }, ({ view }) => `${label(view.objective)} of each trial, in the order they were tried`, [["line", "steps", "best feasible so far"]]);
 }
 
 /** A plot of the objective against the first limit's metric. */
@@ -96,15 +96,15 @@ function mark(one, view, study) {
   return { kind: which, href: `/trials/${one.id}`, text: `Trial ${one.number}: ${label(view.objective)} ${value(view.objective, one.value)}${against}, ${WORDS[which]}` };
 }
 
-/** The best feasible value so far, as steps over the trials. */
-function steps(points) {
+/** What the best feasible trial reached, as steps over the trials that took its place in turn. */
+function steps(view) {
+  const known = new Map(view.points.map((one) => [one.id, one]));
   const found = [];
-  let least = Infinity;
-  for (const one of points) {
-    if (one.is_feasible && one.value < least) {
-      least = one.value;
-      found.push([one.number, least]);
-    }
+  for (const id of view.best) {
+    const one = known.get(id);
+    if (!one || one.value === null || !one.is_feasible) continue;
+    // A worse one after a better: the better did not hold when it was measured again.
+    if (!found.length || one.number > found.at(-1)[0]) found.push([one.number, one.value]);
   }
   return found;
 }

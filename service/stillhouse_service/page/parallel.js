@@ -101,7 +101,10 @@ function scaleOf(parameter, lines, range) {
   if (parameter.choices) return places(parameter.choices, range);
   const values = lines.map((one) => one.config[parameter.name]).filter((one) => typeof one === "number");
   const [low, high] = [parameter.low ?? Math.min(...values), parameter.high ?? Math.max(...values)];
-  return parameter.log && low > 0 ? logarithmic([low, high], range) : linear([low, high], range, 4);
+  if (parameter.log && low > 0) return logarithmic([low, high], range);
+  const scale = linear([low, high], range, 4);
+  if (parameter.kind === "int") scale.ticks = scale.ticks.filter(Number.isInteger);
+  return scale;
 }
 
 const ends = (ticks) => (ticks.length > 6 ? ticks.filter((_, i) => i % 2 === 0) : ticks);

@@ -41,6 +41,7 @@ export function studyPage(place, id) {
   const aborts = new AbortController();
   let stream = null;
   let timer = null;
+  let heardAt = -BREATH_MS;
   let explainedAt = -1;
   let isClosed = false;
 
@@ -65,9 +66,14 @@ export function studyPage(place, id) {
     return isOver(study) ? false : undefined;
   }
 
+  /** Looks at once, and once more when a burst of events is over. */
   function heard() {
-    clearTimeout(timer);
-    timer = setTimeout(() => look().catch(() => {}), BREATH_MS); // repeat() says what is wrong
+    if (timer) return;
+    timer = setTimeout(() => {
+      timer = null;
+      heardAt = performance.now();
+      look().catch(() => {}); // repeat() says what is wrong
+    }, Math.max(0, heardAt + BREATH_MS - performance.now()));
   }
 
   function draw(study, view, isFirst) {

@@ -96,10 +96,18 @@ function figures(trial) {
   const isEnd = (name) => /_(low|high)$/.test(name) && names.includes(name.replace(/_(low|high)$/, ""));
   const rows = names.filter((name) => !isEnd(name)).map((name) => [
     label(name), value(name, metrics[name]),
-    names.includes(`${name}_low`) || names.includes(`${name}_high`) ? `${value(name, metrics[`${name}_low`])} to ${value(name, metrics[`${name}_high`])}` : "",
+    bounds(metrics, name),
     name in trial.prediction ? value(name, trial.prediction[name]) : "",
   ]);
   return h("div", { class: "scroll" }, table(["Metric", "#Measured", "#Interval", "#Expected"], rows, "Figures"));
+}
+
+/** An interval, or the one end that is known. */
+function bounds(metrics, name) {
+  const [low, high] = [metrics[`${name}_low`], metrics[`${name}_high`]].map((one) => one ?? null);
+  if (low !== null && high !== null) return `${value(name, low)} to ${value(name, high)}`;
+  if (low !== null) return `at least ${value(name, low)}`;
+  return high !== null ? `at most ${value(name, high)}` : "";
 }
 
 function files(trial, said) {
