@@ -17,14 +17,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
-from record import record
+from playwright.sync_api import Browser, Page, sync_playwright
+from record import Cell, record
 from sqlalchemy import event, insert, update
 
 from stillhouse_service import attempts, lives, outcomes
@@ -82,7 +83,7 @@ def main() -> None:
             n_first = reads.n - n_before
             updates, n_update = _updates(browser, page, study, app, reads)
         browser.close()
-    rows = [
+    rows: list[list[Cell]] = [
         ["first paint, ms", len(paints), *_summary([p[0] for p in paints]), 1000],
         ["plots drawn, ms", len(paints), *_summary([p[1] for p in paints]), 1000],
         ["update, ms", len(updates), *_summary(updates), 100],
@@ -110,27 +111,30 @@ def _fill(app: Any) -> str:
     study = MadeUp(store, artifacts, settings, baseline_id).study("large", N_REAL)
     chance = random.Random(1)
     with store.read() as view:
-        every = [one for one in view.trials.own_of(study) if one.state == TrialState.COMPLETE]
-        whole = [view.trials.detailed(one.id) for one in every]
+        every = view.trials.own_of(study)
+        whole = [_columns(one) for one in every if one.state == TrialState.COMPLETE]
         spec = dict(view.studies.named(study).spec)
     spec["budget"] = {**spec["budget"], "trials": 2 * N_TRIALS}
     with app.state.engine.begin() as connection:
         connection.execute(update(StudyRow).where(StudyRow.id == study).values(spec=spec))
         for start in range(0, N_TRIALS, 1000):
             numbers = range(max(N_REAL, start), start + 1000)
-            rows = [copy_of(chance.choice(whole), number, chance) for number in numbers]
+            rows = [_copy(chance.choice(whole), number, chance) for number in numbers]
             connection.execute(insert(TrialRow), rows)
             events = [_event(study, row["id"], row["finished_at"]) for row in rows] * N_EVENTS
             connection.execute(insert(EventRow), events)
     return study
 
 
-def copy_of(trial: TrialRow, number: int, chance: random.Random) -> dict[str, Any]:
+def _columns(trial: TrialRow) -> dict[str, Any]:
+    return {one.name: getattr(trial, one.name) for one in TrialRow.__table__.columns}
+
+
+def _copy(row: dict[str, Any], number: int, chance: random.Random) -> dict[str, Any]:
     """A trial like another, its figures a little worse than the study's best."""
-    row = {one.name: getattr(trial, one.name) for one in TrialRow.__table__.columns}
     ratio = chance.uniform(0.62, 1.0)
     ends = {"latency_ratio_low": 0.98 * ratio, "latency_ratio_high": 1.02 * ratio}
-    metrics = {**(trial.metrics or {}), "latency_ratio": ratio, **ends}
+    metrics = {**row["metrics"], "latency_ratio": ratio, **ends}
     return row | {"id": f"trl_{number:016x}", "number": number, "metrics": metrics}
 
 
@@ -155,9 +159,11 @@ def _served(folder: Path) -> Iterator[tuple[str, Any]]:
         thread.start()
         while not server.started:
             time.sleep(0.02)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", app
-        server.should_exit = True
-        thread.join(timeout=30)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", app
+        finally:
+            server.should_exit = True
+            thread.join(timeout=30)
 
 
 class _Reads:
@@ -177,7 +183,7 @@ def _paint(browser: Browser, address: str) -> tuple[float, float]:
     page = context.new_page()
     page.add_init_script(_WATCH)
     page.goto(address)
-    page.wait_for_function("window.drawnAt > 0", timeout=60_000)
+    _wait(page, lambda: page.evaluate("window.drawnAt") > 0)
     first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     drawn = page.evaluate("window.drawnAt")
     context.close()
@@ -195,22 +201,35 @@ def _updates(
     page.evaluate(_SHOWN)
     chance = random.Random(2)
     with app.state.store.read() as view:
-        like = view.trials.detailed(f"trl_{N_TRIALS - 1:016x}")
+        like = _columns(view.trials.detailed(f"trl_{N_TRIALS - 1:016x}"))
     times, rows = [], []
     for number in range(N_TRIALS, N_TRIALS + N_UPDATES):
         page.wait_for_timeout(300 + 100 * chance.random())
         n_before = reads.n
         with app.state.store.begin() as work:
-            row = TrialRow(**copy_of(like, number, chance))
+            row = TrialRow(**_copy(like, number, chance))
             work.trials.add(row)
             work.note(row, "bench", before="benchmarking", after="complete")
         committed_ms = time.time() * 1e3
         text = f"{number + 1} of"
-        page.wait_for_function("(text) => window.shown.includes(text)", arg=text, timeout=60_000)
+        _wait(page, partial(_says, page, text))
         times.append(float(page.evaluate("window.shownAt")) - committed_ms)
         rows.append(float(reads.n - n_before))
     context.close()
     return times, rows
+
+
+def _says(page: Page, text: str) -> bool:
+    return text in page.evaluate("window.shown")
+
+
+def _wait(page: Page, is_so: Callable[[], bool]) -> None:
+    """Look again and again; the page's policy lets no text be run as a script, to wait inside."""
+    deadline = time.monotonic() + 60
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise SystemExit("the page has not drawn what was waited for within a minute")
+        page.wait_for_timeout(10)
 
 
 def _summary(values: list[float]) -> list[float]:
@@ -219,4 +238,4 @@ def _summary(values: list[float]) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -140,6 +140,7 @@ class Gallery:
 
     def __init__(self, server: Any) -> None:
         self.server, self.url = server, server.url
+        PARTIES.Host(server).http.close()  # a device that has nothing to do
         write = MadeUp(server.store, server.artifacts, server.settings, server.baseline()).study
         self.study = write("ResNet-20 on digits", 30)
         self.two = write("Two trials", 2)

@@ -16,10 +16,6 @@ MARKS = ("feasible", "infeasible", "best")
 LIMIT_MS = 60_000  # a busy machine may take long; what is waited for is a condition, never time
 
 
-def _wait(page: Page, script: str) -> None:
-    page.wait_for_function(script, timeout=LIMIT_MS)
-
-
 def _see(page: Page, text: str | re.Pattern[str], where: str = "main") -> None:
     expect(page.locator(where)).to_contain_text(text, timeout=LIMIT_MS)
 

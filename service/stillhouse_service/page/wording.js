@@ -11,6 +11,7 @@ const LABELS = {
   params: "Parameters",
   macs: "MACs",
   model_bytes: "ONNX file",
+  aa_ratio: "A/A ratio",
 };
 const OPERATORS = { "<=": "at most", ">=": "at least", "<": "below", ">": "above" };
 const ENDS = new Set(["finished", "cancelled", "rejected", "failed"]);
