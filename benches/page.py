@@ -79,7 +79,7 @@ def main() -> None:
             page = f"{address}/studies/{study}"
             paints = [_paint(browser, page) for _ in range(1 + N_PAINTS)][1:]
             updates = _updates(browser, page, study, app)
-            view = httpx.get(f"{address}/v1/studies/{study}/view").raise_for_status()
+            view = httpx.get(f"{address}/v1/studies/{study}/view?lines=false").raise_for_status()
         browser.close()
     rows: list[list[Cell]] = [
         ["first paint, ms", len(paints), *_summary([p[0] for p in paints]), 1000],

@@ -68,6 +68,7 @@ def test_a_large_study_is_seen_through_few_points_its_best_among_them(server: An
     assert view["stride"] == 8
     assert set(numbers) == {*range(0, 1500, 8), *range(1400, 1500), 777}
     assert len(view["lines"]) <= 150
+    assert server.get(f"/v1/studies/{study}/view?lines=false") == view | {"lines": []}
     assert 777 in [one["number"] for one in view["lines"]]
 
 

@@ -14,6 +14,7 @@ import { count, doing, duration, isOver, isTold, label, value } from "./wording.
 
 const LIVE = { live: "live", lost: "reconnecting …", over: "" };
 const BREATH_MS = 250; // events come in bursts
+const LINES_MS = 3000; // lines are many: not drawn with every event
 const LOOK_S = 3; // progress inside of a stage is no event
 const N_EXPLAINED = 200; // above that, importance is worked out when asked for
 
@@ -41,12 +42,13 @@ export function studyPage(place, id) {
   const aborts = new AbortController();
   let stream = null;
   let timer = null;
+  let linesTimer = null;
   let heardAt = -BREATH_MS;
   let explainedAt = -1;
   let isClosed = false;
 
   async function look() {
-    const [study, view] = await Promise.all([get(path), get(`${path}/view`)]);
+    const [study, view] = await Promise.all([get(path), get(`${path}/view?lines=false`)]);
     if (isClosed) return;
     const isSame = study === shown.study && view === shown.view;
     const isFirst = !shown.study;
@@ -93,7 +95,7 @@ export function studyPage(place, id) {
     keepFocus(failuresBody, () => show(failuresBody, causes(view)));
     against.querySelector("h2").textContent = `${label(view.objective)} against ${view.limited ? label(view.limited).toLowerCase() : "the limits"}`;
     if (isFirst) show(fromBody, made(study, view));
-    if (shown.linesSeen && shown.linesOf !== lineKey(view)) drawLines();
+    if (shown.linesSeen && shown.linesOf !== lineKey(study)) linesSoon();
     if (shown.layersSeen && shown.layersOf !== incumbentOf(study)) layers();
     if (shown.latestSeen) listLatest();
     if (explainedAt >= 0) offer();
@@ -101,9 +103,17 @@ export function studyPage(place, id) {
 
   const incumbentOf = (study) => (study.incumbent ? study.incumbent.trial_id : null);
 
-  function drawLines() {
-    const { study, view } = shown;
-    Object.assign(shown, { linesSeen: true, linesOf: lineKey(view) });
+  function linesSoon() {
+    if (!linesTimer) linesTimer = setTimeout(drawLines, LINES_MS);
+  }
+
+  async function drawLines() {
+    clearTimeout(linesTimer);
+    linesTimer = null;
+    const { study } = shown;
+    Object.assign(shown, { linesSeen: true, linesOf: lineKey(study) });
+    const view = await get(`${path}/view`).catch(() => null);
+    if (!view || isClosed) return;
     show(linesBody);
     if (view.lines.length < 2) {
       show(linesBody, note("Two measured trials are the least that can be compared."));
@@ -209,12 +219,13 @@ export function studyPage(place, id) {
     stop();
     if (stream) stream();
     clearTimeout(timer);
+    clearTimeout(linesTimer);
     aborts.abort();
     for (const end of ends) end();
   };
 }
 
-const lineKey = (view) => view.lines.map((one) => one.number).join();
+const lineKey = (study) => `${study.counts.complete} ${study.incumbent && study.incumbent.trial_id}`;
 
 function underWay(view) {
   return h("ul", { class: "now" }, view.open.map((one) => h("li", {},

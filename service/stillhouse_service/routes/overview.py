@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import AfterValidator
 
 from stillhouse_service import schemas
@@ -38,9 +38,13 @@ Spec = Annotated[
     responses=problems(404),
     dependencies=[needs("read"), WAITS],
 )
-def show_view(study_id: str, view: View) -> shapes.StudyView:
+def show_view(
+    study_id: str,
+    view: View,
+    lines: Annotated[bool, Query(description="`lines` as well, with configs")] = True,
+) -> shapes.StudyView:
     """Show a study as a page draws it: a bounded number of points, however many trials it has."""
-    return study_view(view, view.studies.named(study_id))
+    return study_view(view, view.studies.named(study_id), lines)
 
 
 @router.post("/studies/check", tags=["studies"], dependencies=[needs("write")])
