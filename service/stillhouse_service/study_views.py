@@ -43,8 +43,7 @@ def study_view(view: UnitOfWork, study: StudyRow, has_lines: bool = True) -> sha
         for row in view.overview.points(study.id, _numbers(n_trials, stride), best)
         if row.origin != FOREIGN
     ]
-    counts = view.trials.counts_of(study.id)
-    n_failed = counts[TrialState.FAILED] + counts[TrialState.UNSUPPORTED]
+    n_failed = view.overview.n_failed_of(study.id)
     failed = view.overview.failed_of(study.id, _N_FAILURES, n_failed) if n_failed else []
     opened = view.overview.open_of(study.id, _N_OPEN)
     return shapes.StudyView(

@@ -85,6 +85,13 @@ class Overview:
         query = select(TrialRow.id, TrialRow.config).where(TrialRow.id.in_(ids))
         return {id: config for id, config in self._session.execute(query)}
 
+    def n_failed_of(self, study_id: str) -> int:
+        """Count the trials that failed or that the device cannot run."""
+        query = select(func.count()).where(
+            TrialRow.study_id == study_id, TrialRow.state.in_(_FAILED)
+        )
+        return self._session.scalars(query).one()
+
     def failed_of(self, study_id: str, limit: int, n_failed: int) -> list[TrialRow]:
         """List the last trials that failed, last first: number and failure.
 
