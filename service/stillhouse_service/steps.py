@@ -307,7 +307,7 @@ class Steps:
             seen = study.state, study.reason
         with self._store.begin() as work:
             study = work.studies.named(study_id)
-            # A report may have ended the study since; why it ended stands longer than why it waited.
+            # A report may have ended the study since: why it ended matters, not why it waited.
             if (study.state, study.reason) == seen:
                 study.reason = reason
             return study.state
