@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Header, Query, Request
 
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.errors import NotFound
 from stillhouse_service.once import Once
 from stillhouse_service.polls import MAX_WAIT_S
 from stillhouse_service.schemas import ProblemDetail
@@ -37,6 +38,16 @@ def artifacts_of(request: Request) -> ArtifactStore:
 def user_of(request: Request) -> str:
     """Who calls, as `access.allowed` found."""
     return cast(str, request.state.user)
+
+
+def names_something(request: Request) -> None:
+    """Refuse a path that no database can look up.
+
+    Raises:
+        NotFound: It holds a NUL character, which PostgreSQL refuses to compare.
+    """
+    if any("\x00" in str(value) for value in request.path_params.values()):
+        raise NotFound("nothing has a name with a NUL character")
 
 
 def _writing(request: Request) -> Iterator[UnitOfWork]:
