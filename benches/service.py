@@ -290,7 +290,7 @@ def _own_server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, Store]]:
     """A server in a thread of this process, and its store."""
     settings = Settings(database_url=url, artifact_dir=folder / "artifacts", compute="none")
     app = build_app(settings)
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
