@@ -40,10 +40,12 @@ class _Standing:
     n_started: int
     n_open: int
     is_ending: bool  # its incumbent is being measured again, or on the test split
+    is_measuring: bool  # a stage waits or runs: of a trial, or of its end
     stop: str | None  # why no more trials are started
     failing: str | None  # why it should pause: too many trials failed for one cause
     history: Sequence[Observation]
     pending: Sequence[Mapping[str, Any]]
+    pending_ids: Sequence[str]
 
     @property
     def n_wanted(self) -> int:
@@ -93,7 +95,7 @@ class Steps:
             if stop is not None:
                 self._asked_in_vain[study_id] = asked
         if standing.n_open == 0 and (stop is not None or standing.is_ending):
-            self._finish(study_id, stop or "")
+            self._finish(study_id, standing, stop or "")
 
     def _read(self, study_id: str) -> _Standing | None:
         """Read where a study stands; none: it does not run."""
@@ -131,10 +133,12 @@ class Steps:
                 n_started=n_started,
                 n_open=len(running),
                 is_ending=is_ending,
+                is_measuring=bool(view.stages.open_of_study(study_id)),
                 stop=stop,
                 failing=failing,
                 history=[observed(trial) for trial in told],
                 pending=[trial.config for trial in running],
+                pending_ids=[trial.id for trial in running],
             )
 
     def _list(self, study_id: str, standing: _Standing) -> None:
@@ -178,9 +182,12 @@ class Steps:
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought
+            unknown = listed.ended_since(work, standing.pending_ids)
             for i, proposal in enumerate(proposals):
                 number = standing.n_trials + i
-                trial = start_trial(work, study, number, proposal.config, proposal.origin, DRIVER)
+                trial = start_trial(
+                    work, study, number, proposal.config, proposal.origin, DRIVER, unknown
+                )
                 trial.prediction = dict(proposal.prediction)
         return None
 
@@ -210,18 +217,21 @@ class Steps:
                 study.reason = reason
                 work.move(study, StudyState.PAUSED, DRIVER, reason)
 
-    def _finish(self, study_id: str, reason: str) -> None:
+    def _finish(self, study_id: str, standing: _Standing, reason: str) -> None:
         """End a study whose trials are all told, one step at a time.
 
         Its incumbent's latency is measured again, which may bring another one up; the last one is
         measured on the test split.
         """
-        with self._store.read() as view:
-            if view.stages.open_of_study(study_id):
-                return  # under way; its result leads on
+        if standing.is_measuring:
+            return  # its result leads on
         with self._store.begin() as work:
             study = work.studies.named(study_id)
-            if study.state != StudyState.RUNNING:
+            # Somebody may have enqueued a trial since: then it has not come to its end.
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return
+            if work.stages.open_of_study(study_id):
                 return
             if not listed.has_winner(work, study):
                 work.move(study, StudyState.FINISHED, DRIVER, reason)
@@ -273,9 +283,13 @@ def start_trial(
     config: Mapping[str, Any],
     origin: str,
     who: str,
+    unknown: str = "",
 ) -> TrialRow:
-    """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
-    trial = listed.new_trial(work, study, number, config, origin, who)
+    """Add a trial and its first stage; it fails at once where no schedule comes of its config.
+
+    `unknown` is what its proposal did not know yet, for the log.
+    """
+    trial = listed.new_trial(work, study, number, config, origin, who, unknown)
     if study.baseline_id is None:
         _offer_outside(work, study, trial)
         return trial
