@@ -18,6 +18,14 @@ def upgrade() -> None:
         "ix_trial_counts", "trial", ["study_id", "state", "is_feasible", "origin"], unique=False
     )
     op.drop_index("ix_trial_study_state", "trial")
+    op.create_index(
+        "ix_event_incumbent",
+        "event",
+        ["study_id"],
+        unique=False,
+        sqlite_where=sa.text("kind = 'incumbent'"),
+        postgresql_where=sa.text("kind = 'incumbent'"),
+    )
     op.create_table(
         "webhook",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -78,6 +86,7 @@ def downgrade() -> None:
     op.drop_index("ix_delivery_state_next_at", "delivery")
     op.drop_table("delivery")
     op.drop_table("webhook")
+    op.drop_index("ix_event_incumbent", "event")
     op.create_index("ix_trial_study_state", "trial", ["study_id", "state"], unique=False)
     op.drop_index("ix_trial_counts", "trial")
     op.drop_column("request_key", "subjects")

@@ -37,6 +37,8 @@ from stillhouse_service.routes import (
     finalizations,
     lists,
     networks,
+    overview,
+    pages,
     problem_pages,
     server,
     streams,
@@ -149,6 +151,8 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         tokens,
         webhooks,
         operation_routes,
+        overview,
+        pages,
     ):
         app.include_router(part.router)
     app.include_router(devices.host_router)

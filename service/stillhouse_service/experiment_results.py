@@ -6,14 +6,13 @@ Depends on: the store; pyarrow where it is installed, for Parquet.
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stillhouse_service.errors import Problem, SpecRejected
+from stillhouse_service.parquet import check_parquet
 from stillhouse_service.states import TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import BaselineRow, ExperimentRow, MeasurementRow, StudyRow, TrialRow
@@ -90,16 +89,14 @@ def to_parquet(rows: Sequence[Row]) -> bytes:
     """Write rows as Parquet.
 
     Raises:
-        SpecRejected: The server has no pyarrow.
+        ExtraMissing: The server has no pyarrow.
     """
-    try:
-        arrow: Any = importlib.import_module("pyarrow")
-        parquet: Any = importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        advice = "the server has no pyarrow: `pip install pyarrow` there, or take csv"
-        raise SpecRejected([Problem("format", advice)]) from error
+    check_parquet()
+    import pyarrow as pa  # type: ignore[import-untyped]  # has no types
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # has no types
+
     file = io.BytesIO()
-    parquet.write_table(arrow.Table.from_pylist(list(rows)), file)
+    pq.write_table(pa.Table.from_pylist(list(rows)), file)
     return file.getvalue()
 
 

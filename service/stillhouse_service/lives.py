@@ -80,6 +80,20 @@ def create_study(
     Raises:
         SpecRejected: It cannot work, with every reason.
     """
+    search = check_spec(store, spec, computes_here)
+    with store.begin(user) as work:
+        return (once or Once()).do(work, lambda: begin_study(work, spec, search).id)
+
+
+def check_spec(store: Store, spec: StudySpec, computes_here: bool = True) -> dict[str, Any]:
+    """Check a study without starting it.
+
+    Returns:
+        Its search space as JSON: `parameters`, `forbidden`.
+
+    Raises:
+        SpecRejected: It cannot work, with every reason.
+    """
     with store.read() as view:
         baseline = None if spec.baseline is None else view.baselines.find(spec.baseline)
         known = view.devices.kinds() | {device.id for device, _ in view.devices.all_with_hosts()}
@@ -89,8 +103,7 @@ def create_study(
         search = check_study(spec, baseline, known, computes_here)
     with store.read() as view:
         warm_start.check(view, spec.warm_start or (), search)
-    with store.begin(user) as work:
-        return (once or Once()).do(work, lambda: begin_study(work, spec, search).id)
+    return search
 
 
 def begin_study(

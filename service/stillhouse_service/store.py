@@ -20,6 +20,7 @@ from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
 from stillhouse_service.repositories.experiments import Experiments
 from stillhouse_service.repositories.log import Log
+from stillhouse_service.repositories.overview import Overview
 from stillhouse_service.repositories.stages import Stages
 from stillhouse_service.repositories.studies import Studies
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
@@ -76,6 +77,7 @@ class UnitOfWork:
         self.stages = Stages(session)
         self.devices = Devices(session)
         self.log = Log(session)
+        self.overview = Overview(session)
         self.tokens = Tokens(session)
         self.request_keys = RequestKeys(session)
         self.webhooks = Webhooks(session)

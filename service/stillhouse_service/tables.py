@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -247,6 +248,15 @@ class EventRow(Base):
     """One line of the log: who, when, what, why; append-only."""
 
     __tablename__ = "event"
+    # Few of many events, and a page asks for them all the time.
+    __table_args__ = (
+        Index(
+            "ix_event_incumbent",
+            "study_id",
+            sqlite_where=text("kind = 'incumbent'"),
+            postgresql_where=text("kind = 'incumbent'"),
+        ),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     study_id: Mapped[str | None] = mapped_column(String(32), index=True)

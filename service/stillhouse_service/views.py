@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from stillhouse_service import incumbents, schemas
 from stillhouse_service.finalized import finalized
 from stillhouse_service.operations import Operation
+from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import (
@@ -93,6 +94,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
     return schemas.TrialDetail.model_validate(
         {
             **_members(row, schemas.Trial),
+            "why_proposed": why_proposed(row.origin, row.prediction),
             "layers": measured[-1].result["layers"] if measured else [],
             "sparsity": row.details.get("sparsity", []),
             "survival": row.details.get("survival", []),

@@ -66,7 +66,7 @@ class Watchdog:
         with self._store.begin() as work:
             for study_id, (state, reason, why) in found.items():
                 study = work.studies.named(study_id)
-                # A report may have ended it since: why it ended stands longer than why it waited.
+                # A report may have ended it since: why it ended matters, not why it waited.
                 if (study.state, study.reason) == (state, reason):
                     study.reason = why
 

@@ -27,8 +27,9 @@ from stillhouse_service.compute import Compute, End
 from stillhouse_service.errors import ComputeUnavailable
 from stillhouse_service.settings import Settings
 
-TRAIN = {"model": "resnet20_cifar", "dataset": "digits", "recipe": {"epochs": 1}, "seed": 0}
-LONG = {**TRAIN, "recipe": {"epochs": 500}}
+RECIPE = {"epochs": 1, "effective_train_size": 0.2}
+TRAIN = {"model": "simplenet_cifar", "dataset": "digits", "recipe": RECIPE, "seed": 0}
+LONG = {**TRAIN, "model": "resnet20_cifar", "recipe": {"epochs": 500}}
 
 
 class Cluster:
@@ -94,7 +95,7 @@ def test_a_baseline_is_trained_and_laid_out_for_devices(cluster: Cluster) -> Non
     assert 0.0 <= end.answer["metrics"]["validation_top1"] <= 1.0
 
     order = {
-        "model": "resnet20_cifar",
+        "model": "simplenet_cifar",
         "dataset": "digits",
         "weights": artifacts["weights"]["sha256"],
         "schedule": {
@@ -105,7 +106,7 @@ def test_a_baseline_is_trained_and_laid_out_for_devices(cluster: Cluster) -> Non
                     "group_type": "Filters",
                     "initial_sparsity": 0.05,
                     "final_sparsity": 0.5,
-                    "weights": ["layer1.0.conv1.weight"],
+                    "weights": ["conv2.weight"],
                 }
             },
             "policies": [
@@ -117,14 +118,14 @@ def test_a_baseline_is_trained_and_laid_out_for_devices(cluster: Cluster) -> Non
                 }
             ],
         },
-        "training": {"epochs": 2, "recovery_epochs": 0},
+        "training": {"epochs": 2, "recovery_epochs": 0, "effective_train_size": 0.2},
         "seed": 1,
     }
     cluster.compute.submit("lse_compress", "job_compress", "compress", order)
     end = cluster.ends.get(timeout=120)
     assert end.kind == "returned", end.reason
     assert "failure" not in end.answer, end.answer
-    assert end.answer["metrics"]["params"] < 272_474
+    assert end.answer["metrics"]["params"] < 62_006
     onnx = cluster.store.read(end.answer["artifacts"]["onnx"]["sha256"])
     assert end.answer["metrics"]["model_bytes"] == len(onnx)
 

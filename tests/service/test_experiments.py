@@ -5,6 +5,7 @@ import importlib.util
 import io
 from typing import Any
 
+import pyarrow.parquet as pq  # type: ignore[import-untyped]  # has no types
 import pytest
 
 from stillhouse_compression.template import parse_template
@@ -257,16 +258,18 @@ def test_results_analysis_and_report_come_from_what_was_measured(
     assert "The fastest trial that keeps the limits is filters_l1/all/0.5" in out
 
 
-def test_parquet_comes_where_it_can_be_written(server: Any, connect: Any) -> None:
+def test_parquet_comes_where_it_can_be_written(
+    server: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiment = start(server, stage="baseline", grid=None, training=None)
     play(server, connect(server), experiment, [1.0])
     path = f"/v1/experiments/{experiment['id']}/results"
+    rows = server.get(path)["items"]
     answer = server.http.get(path, params={"format": "parquet"})
-    if importlib.util.find_spec("pyarrow") is None:
-        assert answer.status_code == 422
-        assert "pip install pyarrow" in answer.json()["problems"][0]["message"]
-    else:
-        assert answer.content[:4] == b"PAR1"
+    assert pq.read_table(io.BytesIO(answer.content)).to_pylist() == rows
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    answer = server.http.get(path, params={"format": "parquet"})
+    assert (answer.status_code, answer.json()["type"]) == (501, "/problems/extra-missing")
 
 
 def test_a_sweep_becomes_the_template_of_the_search(server: Any, connect: Any, at: Any) -> None:

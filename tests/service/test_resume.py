@@ -14,7 +14,7 @@ import pytest
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.training import Recipe
 
-N_EPOCHS = 40
+N_EPOCHS = 16
 RECIPE = {"epochs": N_EPOCHS, "lr": 0.05, "effective_train_size": 0.2}
 
 

@@ -17,7 +17,16 @@ from stillhouse_service.server import serve as serve_until_told
 from stillhouse_service.settings import Settings
 from stillhouse_service.tables import TokenRow
 
-OPEN = {"/healthz", "/problems/{slug}"}
+PAGE = {
+    "/",
+    "/new",
+    "/devices",
+    "/compare",
+    "/studies/{study_id}",
+    "/trials/{trial_id}",
+    "/page/{name}",
+}
+OPEN = {"/healthz", "/problems/{slug}"} | PAGE
 
 
 def _make(server: Any, *scopes: str, **more: Any) -> str:

@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from stillhouse_service import experiments
 from stillhouse_service.experiment_evaluations import evaluate
 from stillhouse_service.experiment_results import read_results, to_csv, to_parquet
+from stillhouse_service.parquet import MEDIA_TYPE as PARQUET
 from stillhouse_service.report.experiment_page import render_experiment
 from stillhouse_service.repositories.pages import cursor_token, read_cursor
 from stillhouse_service.routes.access import needs
@@ -32,8 +33,7 @@ from stillhouse_service.routes.router import Router
 from stillhouse_service.schemas import experiments as shapes
 
 router = Router(prefix="/v1/experiments", tags=["experiments"])
-_PARQUET = "application/vnd.apache.parquet"
-_FILES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, _PARQUET: {}}}}
+_FILES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, PARQUET: {}}}}
 
 
 @router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])
@@ -89,7 +89,7 @@ def resume_experiment(experiment_id: str, work: Work, once: Key) -> shapes.Exper
 
 @router.get(
     "/{experiment_id}/results",
-    responses=problems(404, 422) | _FILES,
+    responses=problems(404, 422, 501) | _FILES,
     dependencies=[needs("read")],
 )
 def show_results(
@@ -106,7 +106,7 @@ def show_results(
     headers = {"Content-Disposition": name}
     if format == "csv":
         return Response(to_csv(rows), media_type="text/csv", headers=headers)
-    return Response(to_parquet(rows), media_type=_PARQUET, headers=headers)
+    return Response(to_parquet(rows), media_type=PARQUET, headers=headers)
 
 
 @router.get("/{experiment_id}/analysis", responses=problems(404), dependencies=[needs("read")])

@@ -72,6 +72,7 @@ class Trials(Out):
 class TrialDetail(Trial):
     """A trial with its layers, events and measurements."""
 
+    why_proposed: str = Field(description="why it was tried, and what the model expected of it")
     layers: list[dict[str, Any]] = Field(
         description="`layer`, `type`, `candidate_ms`, `baseline_ms` of the last measurement"
     )
