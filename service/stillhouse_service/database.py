@@ -143,7 +143,7 @@ def _open_postgres(url: URL) -> Engine:
             return
         try:
             engine.dialect.do_ping(connection)
-        except Exception as error:
+        except engine.dialect.loaded_dbapi.Error as error:
             if not engine.dialect.is_disconnect(error, connection, None):
                 raise
             raise DisconnectionError from error

@@ -186,7 +186,8 @@ def test_an_embedded_worker_comes_back_however_long_it_takes(tmp_path: Path) -> 
         assert one.end().kind == "returned"
 
         address = str(one.compute.scheduler_address)
-        client: Any = distributed.Client(address, set_as_default=False)
+        client_class: Any = distributed.Client
+        client = client_class(address, set_as_default=False)
         client.retire_workers()  # so that Dask's nanny has ended as well
         client.close()
         one.compute.submit("lse_lost", "job_lost", "train", wrong)

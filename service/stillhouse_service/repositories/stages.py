@@ -101,6 +101,7 @@ class Stages:
         for study_id, lane, device in self._session.execute(
             query.order_by(StageRow.created_at, StageRow.id)
         ):
+            assert study_id is not None  # asked for so
             found.setdefault(study_id, {})[lane] = device
         return found
 

@@ -37,7 +37,9 @@ async def allowed(
     guard = cast(Guard, request.app.state.guard)
     credentials = None if shown is None else shown.credentials
     # Known a moment ago, mostly: then it costs neither a thread nor a transaction.
-    known = guard.known(credentials) or await run_in_threadpool(guard.look, credentials)
+    known = guard.known(credentials)
+    if known is None:
+        known = await run_in_threadpool(guard.look, credentials)
     if not (request.app.state.is_guarded or known.is_any_live):
         return
     if credentials is None:
