@@ -35,6 +35,7 @@ from suites.optimiser_searchers import run
 SEARCHERS = ("forest", "auto", "gp", "forest_plain", "optuna_gp", "optuna_tpe", "random")
 OURS = ("forest", "auto", "gp", "forest_plain")
 PEERS = ("optuna_gp", "optuna_tpe")
+IN_FLIGHT = ("forest", *PEERS)  # those that also run with 8 trials in flight
 N_TRIALS = 60
 N_INSTANCES = 3
 # Suffix of a table's name -> the kinds it shows.
@@ -85,7 +86,7 @@ def _run_missing(out: Path, globs: Sequence[str], n_seeds: int, seconds: float) 
 
 def _cells() -> list[str]:
     serial = [f"{k}/{lv}/{s}/1" for k in KINDS for lv in LEVELS for s in SEARCHERS]
-    return [*serial, *(f"{k}/{lv}/forest/8" for k in KINDS for lv in LEVELS)]
+    return [*serial, *(f"{k}/{lv}/{s}/8" for k in KINDS for lv in LEVELS for s in IN_FLIGHT)]
 
 
 @functools.cache
@@ -133,7 +134,8 @@ def _tables(
     for family, kinds in FAMILIES.items():
         tables[f"quality{family}"] = _quality(found, kinds)
         pairs = [(ours, "1", peer, "1") for peer in PEERS for ours in OURS]
-        pairs.append(("forest", "8", "forest", "1"))
+        pairs += [(searcher, "8", searcher, "1") for searcher in IN_FLIGHT]
+        pairs += [("forest", "8", peer, "8") for peer in PEERS]
         tables[f"paired{family}"] = (
             [
                 "paired",
@@ -151,7 +153,7 @@ def _tables(
 
 def _quality(found: Found, kinds: Sequence[str]) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
     quality: list[list[Cell]] = []
-    for searcher, in_flight in [*((s, "1") for s in SEARCHERS), ("forest", "8")]:
+    for searcher, in_flight in [*((s, "1") for s in SEARCHERS), *((s, "8") for s in IN_FLIGHT)]:
         row: list[Cell] = [searcher if in_flight == "1" else f"{searcher}, 8 in flight"]
         cpu = []
         for kind in kinds:
@@ -192,7 +194,9 @@ def _paired(
     found: Found, kinds: Sequence[str], one: str, in_flight: str, other: str, beside: str
 ) -> list[Cell]:
     """One searcher against another on the same instances and seeds, at the last trial."""
-    name = f"{one}{', 8 in flight' if in_flight != '1' else ''} / {other}"
+    name = " / ".join(
+        f"{s}{', 8 in flight' if n != '1' else ''}" for s, n in ((one, in_flight), (other, beside))
+    )
     by_cell: list[list[float]] = []
     for kind in kinds:
         for level in LEVELS:

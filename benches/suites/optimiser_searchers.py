@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from suites.optimiser_networks import Network
+from numpy.typing import NDArray
 
 from stillhouse_optimizer import Observation, Problem, propose
 
@@ -19,26 +19,46 @@ if TYPE_CHECKING:
 
 Trial = tuple[dict[str, Any], float, float]  # config, latency ratio, accuracy drop
 Measure = Callable[[Mapping[str, Any]], tuple[float, float]]
+
+
+class Searched(Protocol):
+    """What a searcher is let loose on."""
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """The search space as the optimiser's JSON."""
+        ...
+
+    def dense_config(self) -> dict[str, Any]:
+        """The first trial of every searcher."""
+        ...
+
+    def random_config(self, rng: np.random.Generator) -> dict[str, Any]:
+        """A config drawn uniformly from the space."""
+        ...
+
+    def cheap_features(self, columns: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """The network as built, as the optimiser's door wants it."""
+        ...
+
+
 OURS = ("forest", "forest_plain", "gp", "auto", "forest_asked")
 
 
 def run(
-    name: str, network: Network, bound: float, n: int, seed: int, measure: Measure, in_flight: int
+    name: str, network: Searched, bound: float, n: int, seed: int, measure: Measure, in_flight: int
 ) -> list[Trial]:
     """Let a searcher run ``n`` trials; every one starts with the dense network."""
     if name in OURS:
         return _ours(name, network, bound, n, seed, measure, in_flight)
-    if in_flight != 1:
-        raise SystemExit(f"{name} runs serially here")
     if name == "random":
         rng = np.random.default_rng([seed, 99])
         configs = [network.dense_config(), *(network.random_config(rng) for _ in range(n - 1))]
         return [(c, *measure(c)) for c in configs]
-    return _optuna(name, network, bound, n, seed, measure)
+    return _optuna(name, network, bound, n, seed, measure, in_flight)
 
 
 def _ours(
-    name: str, network: Network, bound: float, n: int, seed: int, measure: Measure, in_flight: int
+    name: str, network: Searched, bound: float, n: int, seed: int, measure: Measure, in_flight: int
 ) -> list[Trial]:
     problem = Problem.from_mapping(
         {
@@ -64,7 +84,7 @@ def _ours(
 
 
 def _optuna(
-    name: str, network: Network, bound: float, n: int, seed: int, measure: Measure
+    name: str, network: Searched, bound: float, n: int, seed: int, measure: Measure, in_flight: int
 ) -> list[Trial]:
     try:
         import optuna  # ours and random search run without the peers
@@ -76,28 +96,30 @@ def _optuna(
         return (trial.user_attrs["drop"] - bound,)
 
     trials: list[Trial] = []
-
-    def objective(trial: optuna.Trial) -> float:
-        config = _suggest(network, trial)
-        latency, drop = measure(config)
-        trial.set_user_attr("drop", drop)
-        trials.append((config, latency, drop))
-        return latency
-
+    running: list[tuple[optuna.Trial, dict[str, Any]]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental arguments, conditional parameters
         sampler: optuna.samplers.BaseSampler
+        # Both take running trials into account by themselves.
         if name == "optuna_gp":
             sampler = optuna.samplers.GPSampler(seed=seed, constraints_func=constraints)
         else:
             sampler = optuna.samplers.TPESampler(seed=seed, constraints_func=constraints)
         study = optuna.create_study(sampler=sampler)
         study.enqueue_trial(network.dense_config())
-        study.optimize(objective, n_trials=n)
+        while len(trials) < n:
+            while len(running) < in_flight and len(trials) + len(running) < n:
+                asked = study.ask()
+                running.append((asked, _suggest(network, asked)))
+            asked, config = running.pop(0)
+            latency, drop = measure(config)
+            asked.set_user_attr("drop", drop)
+            study.tell(asked, latency)
+            trials.append((config, latency, drop))
     return trials
 
 
-def _suggest(network: Network, trial: optuna.Trial) -> dict[str, Any]:
+def _suggest(network: Searched, trial: optuna.Trial) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for parameter in network.parameters():
         name, condition = parameter["name"], parameter.get("condition")

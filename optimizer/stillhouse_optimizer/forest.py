@@ -71,7 +71,9 @@ class ForestModel:
         The same numbers as SMAC's ``predict``, without a joblib call for every tree and batch.
         """
         single = x.astype(np.float32)
-        by_tree = np.stack([tree.predict(single)[:, 0] for tree in self.trees])
+        by_tree = np.empty((len(self.trees), len(x)))
+        for row, tree in zip(by_tree, self.trees, strict=True):
+            row[:] = tree.predict(single)[:, 0]
         mean, variance = by_tree.mean(axis=0), by_tree.var(axis=0)
         return (
             self.center + self.scale * mean,
@@ -110,12 +112,12 @@ def fit_forest(
     n_drawn = min(n, most_samples or n)
     draws = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=_N_TREES)
     trees = []
+    random = np.random.RandomState(0)  # to make one takes as long as to grow a small tree
     for draw in draws.tolist():
         # scikit-learn seeds the bootstrap and the tree alike.
-        random = np.random.RandomState(draw)
-        start = random.get_state()
+        random.seed(draw)
         times = np.bincount(random.randint(0, n, n_drawn), minlength=n)
-        random.set_state(start)
+        random.seed(draw)
         chosen = np.flatnonzero(times)
         splitter = _SPLITTERS[splits](
             MSE(1, len(chosen)),

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
@@ -50,6 +50,7 @@ from stillhouse_service.routes import (
 from stillhouse_service.routes import (
     operations as operation_routes,
 )
+from stillhouse_service.routes.context import names_something
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Commit, Store
 
@@ -120,6 +121,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         version=version("stillhouse"),
         description=_DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(names_something)],
     )
     app.state.settings = settings
     app.state.is_guarded = not settings.is_local

@@ -118,7 +118,7 @@ def start_server(
     console: Console, client: Client, folder: DemoFolder, children: list[Child]
 ) -> None:
     """Start the server that a client waits for, its database and artifacts in a folder."""
-    console.print(f"Server at {client.url} (API page: {client.url}/docs)")
+    console.print(f"Server at {client.url}, also for a browser (API page: {client.url}/docs)")
     command = [sys.executable, "-m", "stillhouse_service.cli", "serve"]
     command += ["--port", client.url.rsplit(":", 1)[1]]
     command += ["--database", f"sqlite:///{folder.path / 'stillhouse.db'}"]

@@ -10,9 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stillhouse_optimizer.feasibility import is_certain
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_service import failures
 from stillhouse_service.objectives import constraints_of
+from stillhouse_service.repositories.overview import PointRow
 from stillhouse_service.repositories.trials import FOREIGN
 from stillhouse_service.schemas import overview as shapes
 from stillhouse_service.states import TrialState
@@ -31,7 +33,7 @@ _REASON = 400  # characters of a failure's reason
 def study_view(view: UnitOfWork, study: StudyRow) -> shapes.StudyView:
     """Draw a study."""
     objective = str(study.spec["objectives"][0])
-    limits = _limits(study)
+    limits, bounds = _limits(study)
     limited = limits[0].metric if limits else "top1_drop" if study.baseline_id else None
     n_trials = view.trials.n_of(study.id)
     stride = _stride(n_trials)
@@ -43,8 +45,8 @@ def study_view(view: UnitOfWork, study: StudyRow) -> shapes.StudyView:
     ]
     counts = view.trials.counts_of(study.id)
     n_failed = counts[TrialState.FAILED] + counts[TrialState.UNSUPPORTED]
-    failed = view.overview.failed_of(study.id, _N_FAILURES) if n_failed else []
-    opened = view.trials.open_of(study.id)[:_N_OPEN]
+    failed = view.overview.failed_of(study.id, _N_FAILURES, n_failed) if n_failed else []
+    opened = view.overview.open_of(study.id, _N_OPEN)
     return shapes.StudyView(
         objective=objective,
         limited=limited,
@@ -52,9 +54,9 @@ def study_view(view: UnitOfWork, study: StudyRow) -> shapes.StudyView:
         last_event=view.overview.last_event_of(study.id),
         n_trials=n_trials,
         stride=stride,
-        points=[_point(row, objective, limited) for row in rows],
+        points=[_point(row, objective, limited, bounds) for row in rows],
         best=list(dict.fromkeys(best)),
-        lines=_lines(rows, objective, set(best)),
+        lines=_lines(view, rows, objective, set(best)),
         n_failed=n_failed,
         n_failures_read=len(failed),
         causes=_causes(view, failed),
@@ -84,19 +86,23 @@ def _numbers(n_trials: int, stride: int) -> list[int]:
     return sorted({*range(0, n_trials, stride), *range(max(0, n_trials - _N_LAST), n_trials)})
 
 
-def _limits(study: StudyRow) -> list[shapes.Limit]:
+def _limits(study: StudyRow) -> tuple[list[shapes.Limit], Sequence[Constraint]]:
+    """Give the limits to show, and those that trials are held against: none before the check."""
     measured: Mapping[str, float] | None = study.baseline_measurement
     if measured is not None or study.baseline_id is None:
         found = constraints_of(study.spec, measured)
-        return [shapes.Limit(metric=c.metric, op=c.op, bound=c.bound) for c in found]
+        return [shapes.Limit(metric=c.metric, op=c.op, bound=c.bound) for c in found], found
     parsed = [Constraint.parse(text) for text in study.spec["constraints"]]
-    return [
+    shown = [
         shapes.Limit(metric=c.metric, op=c.op, bound=None if c.is_relative else c.bound)
         for c in parsed
     ]
+    return shown, ()
 
 
-def _point(row: TrialRow, objective: str, limited: str | None) -> shapes.Point:
+def _point(
+    row: PointRow, objective: str, limited: str | None, bounds: Sequence[Constraint]
+) -> shapes.Point:
     metrics: Mapping[str, Any] = row.metrics or {}
     is_told = row.state == TrialState.COMPLETE
     return shapes.Point(
@@ -104,6 +110,7 @@ def _point(row: TrialRow, objective: str, limited: str | None) -> shapes.Point:
         number=row.number,
         state=row.state,
         is_feasible=row.is_feasible,
+        is_certain=bool(row.is_feasible) and is_certain(metrics, bounds),
         value=metrics.get(objective) if is_told else None,
         low=metrics.get(f"{objective}_low") if is_told else None,
         high=metrics.get(f"{objective}_high") if is_told else None,
@@ -111,22 +118,26 @@ def _point(row: TrialRow, objective: str, limited: str | None) -> shapes.Point:
     )
 
 
-def _lines(rows: Sequence[TrialRow], objective: str, best: set[str]) -> list[shapes.Line]:
+def _lines(
+    view: UnitOfWork, rows: Sequence[PointRow], objective: str, best: set[str]
+) -> list[shapes.Line]:
     """Choose trials evenly by their objective, those that were the best among them."""
-    told = [row for row in rows if (row.metrics or {}).get(objective) is not None]
-    told = [row for row in told if row.state == TrialState.COMPLETE]
-    told.sort(key=lambda row: float((row.metrics or {})[objective]))
+    complete = [row for row in rows if row.state == TrialState.COMPLETE]
+    values = [(row.metrics or {}).get(objective) for row in complete]
+    told = [(float(v), row) for v, row in zip(values, complete, strict=True) if v is not None]
+    told.sort(key=lambda one: one[0])
     step = max(1, math.ceil(len(told) / _N_LINES))
+    chosen = [one for i, one in enumerate(told) if i % step == 0 or one[1].id in best]
+    configs = view.overview.configs_of([row.id for _, row in chosen])
     return [
         shapes.Line(
             id=row.id,
             number=row.number,
             is_feasible=row.is_feasible,
-            value=float((row.metrics or {})[objective]),
-            config=row.config,
+            value=value,
+            config=configs[row.id],
         )
-        for i, row in enumerate(told)
-        if i % step == 0 or row.id in best
+        for value, row in chosen
     ]
 
 

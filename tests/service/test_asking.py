@@ -220,6 +220,41 @@ def test_failures_are_learnt_from_and_strangers_cannot_tell(server: Any) -> None
             client.studies.ask(study.id)
 
 
+@on_both
+def test_a_tell_of_an_unknown_trial_is_told_so_and_the_study_goes_on(server: Any) -> None:
+    with Client(server.url) as client:
+        study, other = (client.studies.create(_spec(budget={"trials": 3})) for _ in range(2))
+        (mine,) = client.studies.ask(study.id)
+        (theirs,) = client.studies.ask(other.id)
+        good = {"loss": 1.0, "size": 1.0}
+        acts = {
+            "tell": [
+                {"token": mine.token, "metrics": good},
+                {"token": mine.token, "failure": {"class": "diverged", "reason": "NaN"}},
+            ],
+            "extend": [{"token": mine.token}],
+        }
+        for unknown in ("trl_none", mine.id.upper(), study.id, "0", "x" * 300, "%00", "caf%C3%A9"):
+            for act, bodies in acts.items():
+                for body in bodies:
+                    answer = server.http.post(f"/v1/trials/{unknown}/{act}", json=body)
+                    assert answer.status_code in (404, 422), (unknown, act, answer.text)
+                    assert answer.json()["type"].startswith("/problems/"), answer.text
+        plain = server.http.post("/v1/trials/trl_none/tell", json=acts["tell"][0])
+        assert (plain.status_code, plain.json()["detail"]) == (404, "no trial trl_none")
+        # Known, but another study's: the token does not fit.
+        with pytest.raises(ProblemError) as refused:
+            client.trials.tell(AskedTrial.from_json({**theirs.json, "token": mine.token}), good)
+        assert refused.value.kind == "/problems/lease-lost"
+
+        assert {one.id for one in client.studies.trials(study.id)} == {mine.id}
+        for one in (mine, theirs):
+            assert client.trials.tell(one, good).metrics == good
+        while asked := client.studies.ask(study.id, 1):
+            client.trials.tell(asked[0], good)
+        assert client.studies.get(study.id).counts["complete"] == 3
+
+
 def test_a_study_of_this_servers_own_gives_nothing_away(server: Any, connect: Any) -> None:
     study = server.study()
     answer = server.http.post(f"/v1/studies/{study}/ask", json={})

@@ -50,7 +50,7 @@ def test_a_small_study_is_seen_whole(server: Any) -> None:
     assert view["limits"] == [{"metric": "size", "op": "<=", "bound": 5.0}]
     assert [one["value"] for one in view["points"]] == [3.0, 1.0, 2.0]
     assert [one["limited"] for one in view["points"]] == [1.0, 1.0, 1.0]
-    assert all(one["is_feasible"] for one in view["points"])
+    assert all(one["is_feasible"] and one["is_certain"] for one in view["points"])
     assert [one["value"] for one in view["lines"]] == [1.0, 2.0, 3.0]
     best = server.get(f"/v1/studies/{study}")["incumbent"]
     assert view["best"][-1] == best["trial_id"]

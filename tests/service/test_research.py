@@ -10,10 +10,15 @@ import pytest
 from rich.console import Console
 
 from stillhouse import Client
+from stillhouse_compression import models
+from stillhouse_compression.sweep.cases import Entry, sweep_cases
+from stillhouse_compression.template import parse_template
+from stillhouse_compression.training import Recipe, TrainingSettings
 from stillhouse_service.errors import SpecRejected
 from stillhouse_service.research import run_research
 from stillhouse_service.research_file import read_research_plan
 from stillhouse_service.research_page import write_page
+from stillhouse_service.schemas.experiments import EntryIn
 
 PLAN = """\
 name: digits
@@ -27,6 +32,7 @@ grid:
   - {algorithm: element_level, layers: [all], levels: [0.5]}
 study: {budget: {trials: 2}}
 """
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*/experiment*.yaml"))
 RATIOS = {"filters_l1/stage1/0.5": 0.7, "channels_l1/all/0.5": 0.8, "filter+channel": 0.65}
 
 
@@ -123,3 +129,20 @@ def test_a_plan_that_cannot_be_read_says_where(text: str, message: str, tmp_path
     file.write_text(text)
     with pytest.raises(SpecRejected, match=message):
         read_research_plan(file)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: f"{file.parent.name}-{file.stem}")
+def test_every_plan_among_the_examples_can_be_laid_out(file: Path, template: str) -> None:
+    plan = read_research_plan(file)
+    Recipe.from_mapping(plan.baseline["recipe"])
+    grid = [EntryIn.model_validate(one) for one in plan.grid]
+    entries = [
+        Entry(one.algorithm, tuple(one.layers), tuple(one.levels) if one.levels else None)
+        for one in grid
+    ]
+    epochs = TrainingSettings.from_mapping(plan.training).epochs
+    network = models.build("resnet20_cifar")  # torchvision's is not at hand everywhere
+    cases = sweep_cases(network, (3, 32, 32), entries, epochs)
+    assert {case.algorithm for case in cases} == {one.algorithm for one in grid}
+    found = parse_template(template, plan.study["training"]).parameters
+    assert "training.lr" in {one.name for one in found}

@@ -1,11 +1,13 @@
 """Compute that dies or freezes under a real server: what was trained is not trained again."""
 
+import json
 import os
 import re
 import signal
 import time
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # ships no types
@@ -74,7 +76,7 @@ def _attempts(server: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.timeout(600)
 def test_a_training_whose_worker_dies_goes_on_at_its_epoch_and_ends_the_same(
-    serve: Any, connect: Any, template: str
+    serve: Any, connect: Any, template: str, run: Any, tmp_path: Path
 ) -> None:
     server = serve(compute="embedded", progress_s=0.0)
     killed = _train(server, seed=3)
@@ -85,6 +87,20 @@ def test_a_training_whose_worker_dies_goes_on_at_its_epoch_and_ends_the_same(
     _is_as_undisturbed(server, _ended(server, killed), n_trained)
     assert [state for state, _ in _attempts(server)] == ["lost", "succeeded"]
     assert "KilledWorker" in _attempts(server)[0][1]
+
+    # The same training asked for by its command is the one that is done; its files are fetched.
+    recipe = [part for name, value in RECIPE.items() for part in ("--set", f"{name}={value}")]
+    command = ["train", "simplenet_cifar", "--seed", "3", *recipe, "-o", str(tmp_path / "out")]
+    status, _, error = run(*command, "--server", server.url)
+    assert status == 0, error
+    row = server.get(f"/v1/baselines/{killed}")
+    for name, file in {"weights": "weights.safetensors", "onnx": "model.onnx"}.items():
+        content = (tmp_path / "out" / file).read_bytes()
+        assert sha256(content).hexdigest() == row["artifacts"][name]
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert (card["seed"], card["recipe"]["epochs"], card["dataset"]) == (3, N_EPOCHS, "digits")
+    assert card["split_hash"] in (tmp_path / "out" / "card.md").read_text()
+    assert len(server.get("/v1/baselines")["items"]) == 1
 
     waiting = _train(server, seed=5, resources={"GPU_MEMORY": 8e9})
     why = _until(

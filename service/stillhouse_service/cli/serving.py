@@ -50,5 +50,5 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     url = f"http://{settings.host}:{settings.port}"
-    typer.echo(f"Stillhouse at {url} (API page: {url}/docs); Ctrl-C ends it")
+    typer.echo(f"Stillhouse at {url}, also for a browser (API page: {url}/docs); Ctrl-C ends it")
     serve_with(settings)

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, show } from "./dom.js";
-import { link, note, repeat, section } from "./parts.js";
+import { keepFocus, link, note, repeat, section } from "./parts.js";
 import { ago, count, doing, duration } from "./wording.js";
 
 const LOOK_S = 3;
@@ -18,7 +18,7 @@ export function devicesPage(place) {
     const found = await get("/v1/workers");
     if (found === drawn) return;
     drawn = found;
-    show(body, compute(found.compute), ...hosts(found));
+    keepFocus(body, () => show(body, compute(found.compute), ...hosts(found)));
   });
 }
 

@@ -7,8 +7,8 @@ import { link, note } from "./parts.js";
 import { scatter } from "./scatter.js";
 import { axis, count, label, limit, NOTHING, tick, value } from "./wording.js";
 
-const KINDS = [["diamond", "best", "the best now"], ["circle", "feasible", "feasible"], ["cross", "infeasible", "breaks a limit"]];
-const WORDS = { best: "best feasible", feasible: "feasible", infeasible: "breaks a limit", unknown: "not judged" };
+const KINDS = [["diamond", "best", "the best now"], ["circle", "feasible", "feasible"], ["circle", "uncertain", "feasible as measured, not for certain"], ["cross", "infeasible", "breaks a limit"]];
+const WORDS = { best: "best feasible", feasible: "feasible", uncertain: "feasible as measured, not for certain", infeasible: "breaks a limit", unknown: "not judged" };
 
 /** A plot of the objective over the trials; returns what shows another view. */
 export function historyPlot(place) {
@@ -87,7 +87,8 @@ function infeasible({ study, view, points }) {
 
 function kind(one, study) {
   if (study.incumbent && study.incumbent.trial_id === one.id) return "best";
-  return one.is_feasible === null ? "unknown" : one.is_feasible ? "feasible" : "infeasible";
+  if (one.is_feasible === null) return "unknown";
+  return !one.is_feasible ? "infeasible" : one.is_certain ? "feasible" : "uncertain";
 }
 
 function mark(one, view, study) {

@@ -107,7 +107,11 @@ function scaleOf(parameter, lines, range) {
   return scale;
 }
 
-const ends = (ticks) => (ticks.length > 6 ? ticks.filter((_, i) => i % 2 === 0) : ticks);
+/** At most eight of the ticks, evenly. */
+function ends(ticks) {
+  const step = Math.ceil(ticks.length / 8);
+  return ticks.filter((_, i) => i % step === 0);
+}
 
 function cut(text, step) {
   const most = Math.max(4, Math.floor((step - 4) / 6.6));

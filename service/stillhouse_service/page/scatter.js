@@ -49,7 +49,7 @@ export function scatter(place, label, first, height = 320) {
       canvas.append(s("path", { class: "steps", d: `${line}H${box.right}` }));
     }
     spots = points.map((p) => ({ px: x.at(p.x), py: y.at(p.y), point: p })).sort((a, b) => a.px - b.px || a.py - b.py);
-    for (const [kind, shape] of [["infeasible", "cross"], ["unknown", "triangle"], ["feasible", "circle"], ["best", "diamond"]]) {
+    for (const [kind, shape] of [["infeasible", "cross"], ["unknown", "triangle"], ["uncertain", "circle"], ["feasible", "circle"], ["best", "diamond"]]) {
       const of = spots.filter((spot) => spot.point.kind === kind).map(({ px, py }) => [px, py]);
       if (of.length) canvas.append(marks(shape, kind, of));
     }

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { h, show } from "./dom.js";
-import { link, note, repeat, state } from "./parts.js";
+import { keepFocus, link, note, repeat, state } from "./parts.js";
 import { ago, count, duration, isOver, label, NOTHING, value } from "./wording.js";
 
 const STATES = ["running", "checking", "paused", "finished", "cancelled", "rejected", "failed"];
@@ -44,10 +44,10 @@ export function studiesPage(place) {
       show(list, isFiltered ? note("No study is like that.") : welcome());
       return;
     }
-    show(list, h("ul", { class: "studies" }, found.items.map(card)),
+    keepFocus(list, () => show(list, h("ul", { class: "studies" }, found.items.map(card)),
       h("p", { class: "buttons" },
         pageToken ? h("button", { type: "button", onclick: () => turn(null) }, "Newest studies") : null,
-        found.next_page_token ? h("button", { type: "button", onclick: () => turn(found.next_page_token) }, "Older studies") : null));
+        found.next_page_token ? h("button", { type: "button", onclick: () => turn(found.next_page_token) }, "Older studies") : null)));
   }
 
   turn(null);

@@ -32,7 +32,7 @@ export function studyPage(place, id) {
   const [cuts, cutsBody] = section("Sparsity by layer");
   const [latest, latestBody] = section("Latest trials");
   const [from, fromBody] = section("What it was made from");
-  show(place, trouble, h("p", { class: "soft" }, "Loading …"));
+  show(place, show(trouble, h("p", { class: "soft" }, "Loading …")));
 
   const drawHistory = historyPlot(historyBody);
   const drawLimit = limitPlot(againstBody);
@@ -60,8 +60,7 @@ export function studyPage(place, id) {
           if (became === "over") look();
         });
       }
-      ends.push(whenSeen(lines, drawLines), whenSeen(important, firstExplain), whenSeen(times, layers));
-      whenSeen(latest, listLatest);
+      ends.push(whenSeen(lines, drawLines), whenSeen(important, firstExplain), whenSeen(times, layers), whenSeen(latest, listLatest));
     }
     return isOver(study) ? false : undefined;
   }

@@ -82,8 +82,13 @@ export function cards(study, view) {
   all.push(card("Trials ended", `${ended} of ${n}`, h("progress", { max: n, value: ended, "aria-label": "share of the trials that have ended" })));
   all.push(isOver(study)
     ? card("Took", duration((Date.parse(study.finished_at) - Date.parse(study.created_at)) / 1000), `ended ${ago(study.finished_at)}`)
-    : card("Budget left", study.eta_s === null ? "–" : `about ${duration(study.eta_s)}`, left({ ...study, eta_s: null })));
+    : card("Budget left", left({ ...study, started_at: null, eta_s: null }), timeLeft(study)));
   return h("div", { class: "cards" }, all);
+}
+
+function timeLeft(study) {
+  const [, ...times] = left(study).split(", ");
+  return times.join(", ");
 }
 
 function card(name, figure, ...more) {
@@ -113,7 +118,13 @@ export function title(study, live) {
     h("div", { class: "head" }, h("h1", {}, study.name), state(study.state), live));
 }
 
+/** What the test split said of the winner, and of its full-length training. */
 export function final(study) {
-  if (!study.final) return null;
-  return note(`On the test split, used once for the winner alone: ${label("latency_ratio").toLowerCase()} ${interval(study.final, "latency_ratio")}, Top-1 ${value("top1", study.final.top1)}, lost ${value("top1_drop", study.final.top1_drop)}.`);
+  const figures = (of) => `latency ratio ${interval(of, "latency_ratio")}, Top-1 ${value("top1", of.top1)}, lost ${value("top1_drop", of.top1_drop)}`;
+  const said = [];
+  if (study.final) said.push(note(`On the test split, used once for the winner alone: ${figures(study.final)}.`));
+  const more = study.finalized;
+  if (more && more.latency_ratio === undefined) said.push(note("The winner is trained at full length: ", link(`/studies/${more.study_id}`, more.state), "."));
+  else if (more) said.push(note("Trained at full length, ", link(`/studies/${more.study_id}`, "on the test split"), `: ${figures(more)}${more.is_feasible ? "" : "; it breaks a limit: do not ship it"}.`));
+  return said;
 }

@@ -4,7 +4,7 @@ import { Problem, download, get, news, text } from "./api.js";
 import { h, show } from "./dom.js";
 import { table } from "./frame.js";
 import { latencies, sparsity } from "./layers.js";
-import { action, link, note, refusal, section, state } from "./parts.js";
+import { action, keepFocus, link, note, refusal, section, state } from "./parts.js";
 import { survivalTable } from "./survival.js";
 import { timeline } from "./timeline.js";
 import { count, doing, isTold, label, moment, plain, value } from "./wording.js";
@@ -52,7 +52,7 @@ export function trialPage(place, id) {
       trial.measurements.length ? section("Measurements", measurements(trial))[0] : null,
       section("Log", log(trial))[0],
     ];
-    show(place, parts);
+    keepFocus(place, () => show(place, parts));
   }
 
   run().catch((error) => {

@@ -6,11 +6,12 @@ Depends on: sqlalchemy.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import and_, func, literal_column, select
 from sqlalchemy.orm import Session, load_only
 
-from stillhouse_service.states import StageState, TrialState
+from stillhouse_service.states import StageState, TrialState, is_final
 from stillhouse_service.tables import (
     AttemptRow,
     EventRow,
@@ -20,6 +21,28 @@ from stillhouse_service.tables import (
 )
 
 _FAILED = (TrialState.FAILED, TrialState.UNSUPPORTED)
+_OPEN = [state for state in TrialState if not is_final(state)]
+
+
+class PointRow(NamedTuple):
+    """What is plotted of a trial."""
+
+    id: str
+    number: int
+    state: TrialState
+    origin: str
+    metrics: dict[str, Any] | None
+    is_feasible: bool | None
+
+
+_POINT = (
+    TrialRow.id,
+    TrialRow.number,
+    TrialRow.state,
+    TrialRow.origin,
+    TrialRow.metrics,
+    TrialRow.is_feasible,
+)
 
 
 class Overview:
@@ -47,29 +70,44 @@ class Overview:
 
     def points(
         self, study_id: str, numbers: Collection[int], ids: Collection[str]
-    ) -> list[TrialRow]:
-        """List the trials of these numbers or ids, by number: what is plotted of them."""
-        found: dict[str, TrialRow] = {}
-        shown = load_only(
-            TrialRow.number,
-            TrialRow.state,
-            TrialRow.config,
-            TrialRow.origin,
-            TrialRow.metrics,
-            TrialRow.is_feasible,
-        )
-        for wanted in (TrialRow.number.in_(numbers), TrialRow.id.in_(ids)):
-            query = select(TrialRow).options(shown).where(TrialRow.study_id == study_id, wanted)
-            found |= {row.id: row for row in self._session.scalars(query)}
+    ) -> list[PointRow]:
+        """List the trials of these numbers, and those of these ids, by number."""
+        found: dict[str, PointRow] = {}
+        # An id is enough: with the study's beside it, SQLite would walk through all of its trials.
+        by_number = and_(TrialRow.study_id == study_id, TrialRow.number.in_(numbers))
+        for wanted in (by_number, TrialRow.id.in_(ids)):
+            for row in self._session.execute(select(*_POINT).where(wanted)):
+                found[row[0]] = PointRow(*row)
         return sorted(found.values(), key=lambda row: row.number)
 
-    def failed_of(self, study_id: str, limit: int) -> list[TrialRow]:
-        """List the last trials that failed, last first: number and failure."""
+    def configs_of(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Read the configs of some trials, by their ids."""
+        query = select(TrialRow.id, TrialRow.config).where(TrialRow.id.in_(ids))
+        return {id: config for id, config in self._session.execute(query)}
+
+    def failed_of(self, study_id: str, limit: int, n_failed: int) -> list[TrialRow]:
+        """List the last trials that failed, last first: number and failure.
+
+        Args:
+            study_id: The study.
+            limit: At most so many.
+            n_failed: So many there are: a few are found by their state, many by their number.
+        """
+        by_number = TrialRow.number if n_failed > 3 * limit else TrialRow.number + 0
         query = (
             select(TrialRow)
             .options(load_only(TrialRow.number, TrialRow.state, TrialRow.failure))
             .where(TrialRow.study_id == study_id, TrialRow.state.in_(_FAILED))
-            .order_by(TrialRow.number.desc())
+            .order_by(by_number.desc())
+        )
+        return list(self._session.scalars(query.limit(limit)))
+
+    def open_of(self, study_id: str, limit: int) -> list[TrialRow]:
+        """List trials that still have a way to go, by number; found by their state."""
+        query = (
+            select(TrialRow)
+            .where(TrialRow.study_id == study_id, TrialRow.state.in_(_OPEN))
+            .order_by(TrialRow.number + 0)
         )
         return list(self._session.scalars(query.limit(limit)))
 

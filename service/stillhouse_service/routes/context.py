@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Header, Query, Request
 
 from stillhouse_service.artifacts import ArtifactStore
+from stillhouse_service.errors import NotFound
 from stillhouse_service.once import Once
 from stillhouse_service.polls import MAX_WAIT_S
 from stillhouse_service.schemas import ProblemDetail
@@ -55,6 +56,16 @@ class Wanted:
     def opened(self) -> AbstractContextManager[UnitOfWork]:
         """Open it; at the end it is committed."""
         return self.store.read() if self.user is None else self.store.begin(self.user)
+
+
+async def names_something(request: Request) -> None:
+    """Refuse a path that no database can look up.
+
+    Raises:
+        NotFound: It holds a NUL character, which PostgreSQL refuses to compare.
+    """
+    if any("\x00" in str(value) for value in request.path_params.values()):
+        raise NotFound("nothing has a name with a NUL character")
 
 
 async def _writing(request: Request) -> Wanted:

@@ -32,6 +32,9 @@ class Point(Out):
     number: int
     state: TrialState
     is_feasible: bool | None
+    is_certain: bool = Field(
+        description="whether it keeps the limits at the unfavourable ends of its intervals too"
+    )
     value: Number = Field(description="of the objective")
     low: Number
     high: Number
