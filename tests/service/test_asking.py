@@ -227,7 +227,7 @@ def test_a_tell_of_an_unknown_trial_is_told_so_and_the_study_goes_on(server: Any
         (mine,) = client.studies.ask(study.id)
         (theirs,) = client.studies.ask(other.id)
         good = {"loss": 1.0, "size": 1.0}
-        acts = {
+        acts: dict[str, list[dict[str, Any]]] = {
             "tell": [
                 {"token": mine.token, "metrics": good},
                 {"token": mine.token, "failure": {"class": "diverged", "reason": "NaN"}},
