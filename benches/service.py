@@ -203,11 +203,13 @@ class _Filled:
         """A study that really runs; its proposals are of the initial design."""
         return self._study("run", n_trials)
 
-    def compute(self) -> bool:
-        """Do what waits for compute, with made-up files."""
+    def is_waiting(self) -> bool:
+        """Tell whether anything waits for compute."""
         with self.store.read() as view:
-            if not view.stages.waiting("compute", view.now, 1):
-                return False
+            return bool(view.stages.waiting("compute", view.now, 1))
+
+    def compute(self) -> None:
+        """Do what waits for compute, with made-up files."""
         names = ("weights", "onnx", "probe_inputs", "probe_outputs", "schedule")
         with self.store.begin() as work:
             for stage in work.stages.waiting("compute", work.now, 10):
@@ -219,7 +221,6 @@ class _Filled:
                 made = {"artifacts": files, "metrics": metrics, "details": {}}
                 take = outcomes.trained if stage.kind == "train" else outcomes.compressed
                 take(work, stage, made)
-        return True
 
 
 def _trial(study: str, number: int, chance: random.Random) -> dict[str, Any]:
@@ -407,11 +408,12 @@ def _overheads(http: httpx.Client, filled: _Filled) -> list[list[Any]]:
         told.append(_timed(partial(_told, http, path, report)))
         begun_s = time.perf_counter()
         with ThreadedLease(http, ids) as waiting:  # the host asks again at once, as hosts do
-            while not filled.compute():
+            while not filled.is_waiting():
                 news.wait(1.0)
                 news.clear()
+            proposed.append((time.perf_counter() - begun_s) * 1e3)
+            filled.compute()
             computed_s = time.perf_counter()
-            proposed.append((computed_s - begun_s) * 1e3)
             lease = waiting.result()
             offered.append((waiting.heard_s - computed_s) * 1e3)
     asked = _proposals(filled.store, study, N_OVERHEAD)
