@@ -21,6 +21,7 @@ from stillhouse_service.contract import install_contract
 from stillhouse_service.database import open_engine, prepare, wait_for
 from stillhouse_service.deliveries import Deliverer
 from stillhouse_service.driver import Driver
+from stillhouse_service.guard import Guard
 from stillhouse_service.ids import utc_now
 from stillhouse_service.limits import BodyLimit
 from stillhouse_service.operations import Operations
@@ -51,7 +52,7 @@ from stillhouse_service.routes import (
 )
 from stillhouse_service.routes.context import names_something
 from stillhouse_service.settings import Settings
-from stillhouse_service.store import Store, Topic
+from stillhouse_service.store import Commit, Store
 
 _DESCRIPTION = """\
 Finds the compression schedule that makes a neural network fastest on your own edge device within
@@ -85,13 +86,17 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     explained = Analyses(store)
     deliverer = Deliverer(store, settings)
 
-    def on_commit(topics: frozenset[Topic]) -> None:
-        news_bell.ring()
-        deliverer.wake(is_new_webhook="webhooks" in topics)
-        if "jobs" in topics:
+    guard = Guard(store)
+
+    def on_commit(commit: Commit) -> None:
+        if "tokens" in commit.topics:
+            guard.forget()
+        if "jobs" in commit.topics:
             jobs_bell.ring()
-        if "driver" in topics:
-            driver.wake()
+        news_bell.ring()
+        deliverer.wake(is_new_webhook="webhooks" in commit.topics)
+        if "driver" in commit.topics:
+            driver.wake(commit.studies)
 
     store.on_commit(on_commit)
 
@@ -122,6 +127,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.is_guarded = not settings.is_local
     app.state.engine = engine
     app.state.store = store
+    app.state.guard = guard
     app.state.artifacts = artifacts
     app.state.analyses = explained
     app.state.asking = Asking(store)

@@ -20,6 +20,7 @@ from stillhouse_service.states import is_final
 from stillhouse_service.store import Store, UnitOfWork
 
 GRACE_S = 24 * 3600.0
+_N_LOOKS = 3  # for what a row names
 # What else we write: pieces of writes that were killed, proofs of a shared store. Anything else in
 # the folder is not ours to remove.
 _OURS = re.compile(r"([0-9a-f]{2}|checkpoints|proofs)/\.(new|old)-.*|proofs/[0-9a-f-]+")
@@ -79,17 +80,32 @@ def collect(
     if is_dry:
         garbage.removed = old
         return garbage
-    with store.read() as view:  # named since: a late report
-        named = view.log.named_hashes()
-    old = [file for file in old if hash_of(file.name) not in named]
-    with store.begin() as work:
-        work.log.drop_artifacts({found for file in old if (found := hash_of(file.name))})
+    old = _forget(store, old)
     for file in old:
         # The same content may have been written again just now: then it stays.
         if artifacts.place.remove_older(file.name, limit):
             garbage.removed.append(file)
     garbage.n_kept = len(files) - len(garbage.removed)
     return garbage
+
+
+def _forget(store: Store, old: list[Found]) -> list[Found]:
+    """Drop the rows of files that nothing names, whatever is reported meanwhile; give the files."""
+    n_left = _N_LOOKS
+    while True:
+        with store.read() as view:
+            seen, named = view.webhooks.last_event(), view.log.named_hashes()
+        with store.begin() as work:
+            # Whatever names a file is told in the log. On a server that never rests the last look
+            # is taken while nobody writes.
+            if work.webhooks.last_event() != seen:
+                n_left -= 1
+                if n_left > 0:
+                    continue
+                named = work.log.named_hashes()
+            old = [file for file in old if hash_of(file.name) not in named]
+            work.log.drop_artifacts({found for file in old if (found := hash_of(file.name))})
+            return old
 
 
 def damaged(store: Store, artifacts: ArtifactStore) -> Iterator[str]:

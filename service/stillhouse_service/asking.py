@@ -16,7 +16,7 @@ from typing import Any
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.spec import Proposal
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import attempts, incumbents, outcomes, warm_start
+from stillhouse_service import attempts, incumbents, listed, outcomes, warm_start
 from stillhouse_service.errors import Conflict, LeaseLost, Problem, SpecRejected
 from stillhouse_service.failures import Failure
 from stillhouse_service.objectives import RANGES
@@ -77,7 +77,8 @@ class Asking:
             n_waiting = len(view.stages.to_ask(study_id, view.now, n))
             n_trials = view.trials.n_of(study_id)
             n_started = view.trials.n_started_of(study_id)
-            pending = [trial.config for trial in view.trials.open_of(study_id)]
+            open_trials = view.trials.open_of(study_id)
+            pending = [trial.config for trial in open_trials]
             reason = _spent(view, study, n_started)
             n_left = int(study.spec["budget"]["trials"]) - n_started
             n_new = 0 if reason else min(n - n_waiting, n_left)
@@ -101,8 +102,11 @@ class Asking:
             study = work.studies.named(study_id)
             if work.trials.n_of(study_id) != n_trials or study.state != StudyState.RUNNING:
                 return None  # somebody was faster
+            unknown = listed.ended_since(work, [trial.id for trial in open_trials])
             made = once.do_all(
-                work, study_id, lambda: _hand_out(work, study, proposals, n, n_trials, lease_s)
+                work,
+                study_id,
+                lambda: _hand_out(work, study, proposals, n, n_trials, lease_s, unknown),
             )
             is_spent = n_started + len(proposals) >= int(study.spec["budget"]["trials"])
             if len(made) < n and reason is None and is_spent:
@@ -141,9 +145,12 @@ def _hand_out(
     n: int,
     number: int,
     lease_s: float,
+    unknown: str,
 ) -> list[str]:
     for i, proposal in enumerate(proposals):
-        trial = start_trial(work, study, number + i, proposal.config, proposal.origin, work.user)
+        trial = start_trial(
+            work, study, number + i, proposal.config, proposal.origin, work.user, unknown
+        )
         trial.prediction = dict(proposal.prediction)
     stages = work.stages.to_ask(study.id, work.now, n)
     return [attempts.start(work, stage, work.user, lease_s).id for stage in stages]

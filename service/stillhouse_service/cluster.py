@@ -127,6 +127,17 @@ class Cluster:
         return bool(self._client.status == "running")
 
     @property
+    def is_deserted(self) -> bool:
+        """Whether the worker processes of an embedded cluster are gone and none comes back.
+
+        What watches over them starts each again, unless that fails too (no memory, a full disk).
+        """
+        if self._local is None:
+            return False
+        nannies = self._local.workers.values()
+        return all(str(nanny.status.name) in ("closed", "failed") for nanny in nannies)
+
+    @property
     def address(self) -> str:
         """Where the scheduler listens."""
         return str(self._client.scheduler.address)
@@ -348,6 +359,9 @@ def _embedded(settings: Settings) -> Any:
         {
             "distributed.nanny.pre-spawn-environ": worker_environment(settings.n_threads),
             "distributed.admin.log-length": 1000,
+            # By default Dask gives up a worker that takes 15 s to start again, as it may with torch
+            # to import on a busy machine, and never starts another.
+            "distributed.deploy.lost-worker-timeout": "1d",
         }
     )
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it narrates every connection

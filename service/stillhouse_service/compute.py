@@ -182,6 +182,12 @@ class Compute:
         if not self._cluster.is_open:
             return  # its attempts are reported as lost; the next stage reaches it again
         self._looked_at = now
+        if self._cluster.is_deserted:
+            _log.warning("no embedded compute worker is left: the next stage starts another")
+            for attempt_id in self.running():
+                self._give_up(attempt_id, "the embedded compute worker is gone")
+            self.close()
+            return
         self._workers = self._cluster.workers()
         for worker in self._workers:
             if self._cluster.is_restarting(worker.address):

@@ -21,7 +21,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from stillhouse_service.errors import Conflict, DatabaseUnusable, SchemaMismatch
 
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 15.0
 PATIENCE_S = 60.0  # of a server that starts, with a database that does not answer yet
 _PAUSE_S = 0.5
+_FRESH_S = 1.0  # a connection used so lately is taken to be alive
 WRITES = "stillhouse_writes"  # execution option: the transaction will write
 _WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
 _SERVER_LOCK = _WRITER_LOCK + 1  # and of the one server
@@ -113,7 +115,6 @@ def _open_postgres(url: URL) -> Engine:
             url,
             pool_size=10,
             max_overflow=40,
-            pool_pre_ping=True,
             json_serializer=_to_json,
             connect_args={
                 "application_name": "stillhouse",
@@ -130,10 +131,33 @@ def _open_postgres(url: URL) -> Engine:
     def on_begin(connection: Connection) -> None:
         if connection.get_execution_options().get(WRITES, True):
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
-        else:
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    @event.listens_for(engine, "checkin")
+    def on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used_at_s"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """Replace a connection that was lost while it rested; one just used needs no asking."""
+        if time.monotonic() - record.info.get("used_at_s", math.inf) < _FRESH_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            if not engine.dialect.is_disconnect(error, connection, None):
+                raise
+            raise DisconnectionError from error
 
     return engine
+
+
+def reads(engine: Engine) -> dict[str, Any]:
+    """Give the execution options of a transaction that only reads: it sees one moment."""
+    options: dict[str, Any] = {WRITES: False}
+    if engine.dialect.name == "postgresql":
+        # Told with the BEGIN itself.
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    return options
 
 
 def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:

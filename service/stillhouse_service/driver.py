@@ -7,10 +7,11 @@ the database does not hold: a restarted driver goes on where the last one stoppe
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,13 +32,13 @@ from stillhouse_service.states import (
     is_final,
 )
 from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
-_TICK_S = 0.5  # leases run out and pauses end without anybody telling
+_TICK_S = 0.5  # leases run out and pauses end without anybody telling; nor do other processes
 _REST_S = 5.0  # before trying again what has just failed
 _N_LOOKED_AT = 200  # waiting stages; those that no worker can do must not hide the others
 _WAITS = "waits_for"  # in a baseline's progress
-_ACTIVE = (StudyState.CHECKING, StudyState.RUNNING, StudyState.PAUSED)
 
 
 class Driver:
@@ -47,6 +48,8 @@ class Driver:
         self._store = store
         self._settings = settings
         self._wake = threading.Event()
+        self._moved: set[str] = set()  # studies of which something has moved
+        self._moved_lock = threading.Lock()
         self._stop = threading.Event()
         self._ends: deque[End] = deque()
         self._progress: dict[str, Mapping[str, Any]] = {}
@@ -57,6 +60,7 @@ class Driver:
         self._artifacts = artifacts
         self._has_taken_over = False
         self._steps = steps.Steps(store, settings)
+        self._watchdog = Watchdog(store, settings)
         self._clock = ClockWatch(store)
         self._compute = Compute(settings, artifacts, self._on_end, self._on_progress)
         self._thread = threading.Thread(target=self._run, name="driver", daemon=True)
@@ -76,8 +80,10 @@ class Driver:
         self._thread.join(timeout=30)
         self._compute.close()
 
-    def wake(self) -> None:
-        """Look at once: something has changed."""
+    def wake(self, studies: Collection[str] = ()) -> None:
+        """Look at once: something has changed, and what belongs to `studies` has moved."""
+        with self._moved_lock:
+            self._moved.update(studies)
         self._wake.set()
 
     def _take_over(self) -> None:
@@ -91,6 +97,7 @@ class Driver:
         # Loaded here, so that neither the server's start nor a transaction waits for it.
         import stillhouse_optimizer.bounds  # noqa: F401
 
+        looked_at_s = -math.inf
         while not self._stop.is_set():
             self._wake.clear()
             if not self._has_taken_over:
@@ -99,11 +106,18 @@ class Driver:
                 if not self._has_taken_over:
                     self._wake.wait(_TICK_S)
                     continue
+            now_s = time.monotonic()
+            is_tick = now_s >= looked_at_s + _TICK_S
+            looked_at_s = now_s if is_tick else looked_at_s
             self._guarded("compute reports", self._take_reports)
-            self._guarded("leases", self._expire_leases)
+            if is_tick:
+                self._guarded("leases", self._expire_leases)
             self._guarded("compute", self._hand_out)
-            self._guarded("studies", self._advance_studies)
-            self._guarded("baselines", self._say_what_baselines_wait_for)
+            if is_tick:
+                self._guarded("watchdog", self._watch)
+            self._guarded("studies", partial(self._advance_studies, is_tick))
+            if is_tick:
+                self._guarded("baselines", self._say_what_baselines_wait_for)
             self._wake.wait(_TICK_S)
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
@@ -199,10 +213,14 @@ class Driver:
 
     def _hand_out(self) -> None:
         """Cancel what nobody wants any more, submit what waits."""
-        for attempt_id in self._compute.running():
+        if running := self._compute.running():
             with self._store.read() as view:
-                state = view.stages.attempt(attempt_id).state
-            if state != AttemptState.RUNNING:
+                unwanted = [
+                    attempt_id
+                    for attempt_id in running
+                    if view.stages.attempt(attempt_id).state != AttemptState.RUNNING
+                ]
+            for attempt_id in unwanted:
                 self._compute.cancel(attempt_id)
         if not self._compute.is_offered:
             self._compute_problem = "this server was started without compute"
@@ -264,10 +282,16 @@ class Driver:
                     reason = why[baseline_id]
                     baseline.progress = {} if reason is None else {_WAITS: reason}
 
-    def _advance_studies(self) -> None:
-        with self._store.read() as view:
-            study_ids = view.studies.ids_in(_ACTIVE)
+    def _advance_studies(self, is_tick: bool) -> None:
+        """Advance the studies of which something has moved; at a tick all that run."""
+        with self._moved_lock:
+            moved, self._moved = self._moved, set()
+        study_ids: Sequence[str] = sorted(moved)
+        if is_tick:
+            with self._store.read() as view:
+                study_ids = view.studies.ids_in([StudyState.RUNNING])
         for study_id in study_ids:
-            problem = self._compute_problem or self._unmet.get(study_id)
-            step = partial(self._steps.advance, study_id, problem)
-            self._guarded(study_id, step)
+            self._guarded(study_id, partial(self._steps.advance, study_id))
+
+    def _watch(self) -> None:
+        self._watchdog.look(self._compute_problem, self._unmet)

@@ -5,12 +5,12 @@ Depends on: the store. The driver hands them out as it does an optimizer's propo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stillhouse_service import outcomes
 from stillhouse_service.ids import new_id, trial_seed
-from stillhouse_service.states import TrialState
+from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import StudyRow, TrialRow
 
@@ -52,8 +52,9 @@ def new_trial(
     config: Mapping[str, Any],
     origin: str,
     who: str,
+    unknown: str = "",
 ) -> TrialRow:
-    """Add a trial, its stages still to come."""
+    """Add a trial, its stages still to come; `unknown` goes into the log behind its origin."""
     trial = TrialRow(
         id=new_id("trl"),
         study_id=study.id,
@@ -75,8 +76,19 @@ def new_trial(
         finished_at=None,
     )
     work.trials.add(trial)
-    work.created(trial, who, reason=origin)
+    work.created(trial, who, reason=f"{origin}{unknown}")
     return trial
+
+
+def ended_since(work: UnitOfWork, trial_ids: Sequence[str]) -> str:
+    """Say which trials, open when a proposal was asked for, have ended before it was written down.
+
+    So that every config can be found again from the log: what it follows from is what is told
+    above it, but for these.
+    """
+    ended = [work.trials.named(one) for one in trial_ids]
+    numbers = [str(trial.number) for trial in ended if is_final(trial.state)]
+    return f", proposed before the end of trial {', '.join(numbers)} was known" if numbers else ""
 
 
 def compress(

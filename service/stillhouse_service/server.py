@@ -6,6 +6,7 @@ Depends on: uvicorn.
 from __future__ import annotations
 
 import fcntl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from stillhouse_service.database import alone
 from stillhouse_service.errors import Conflict
 from stillhouse_service.settings import Settings
 
+_SWITCH_S = 0.001  # so often a proposal that computes lets those in who wait for an answer
 _DRAIN_S = 5  # for answers under way when the server is told to end
 
 
@@ -81,6 +83,7 @@ def serve(settings: Settings) -> None:
 
 
 def _serve(app: FastAPI, settings: Settings) -> None:
+    sys.setswitchinterval(_SWITCH_S)
     config = uvicorn.Config(
         app,
         host=settings.host,

@@ -1,21 +1,16 @@
-"""One study's next step: why it waits, the next trials, the pause, the end.
+"""One study's next step: the next trials, the pause, the end.
 
 Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 """
 
 from __future__ import annotations
 
-import importlib
-import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cache, lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
-from stillhouse_benchmark.protocol import COMPILES
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
@@ -26,21 +21,17 @@ from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.incumbents import observed
 from stillhouse_service.settings import Settings
-from stillhouse_service.states import StageState, StudyState, TrialState
+from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
 from stillhouse_service.tables import StudyRow, TrialRow
 
 DRIVER = "driver"
-_LOOK_S = 0.4  # less than the driver's tick, at which it looks in any case
-_NO_WORKER = "no live worker offers "  # how the watchdog's reasons begin
-_NO_COMPUTE = "nothing can be compressed: "
 
 
 @dataclass(frozen=True)
 class _Standing:
-    """A study as read in one transaction."""
+    """A running study as read in one transaction."""
 
-    state: StudyState
     spec: Mapping[str, Any]
     network: tuple[str, str] | None  # model and data set; None: trials are run outside
     is_listed: bool  # its trials are the cases of an experiment
@@ -49,9 +40,12 @@ class _Standing:
     n_started: int
     n_open: int
     is_ending: bool  # its incumbent is being measured again, or on the test split
+    is_measuring: bool  # a stage waits or runs: of a trial, or of its end
     stop: str | None  # why no more trials are started
+    failing: str | None  # why it should pause: too many trials failed for one cause
     history: Sequence[Observation]
     pending: Sequence[Mapping[str, Any]]
+    pending_ids: Sequence[str]
 
     @property
     def n_wanted(self) -> int:
@@ -60,13 +54,6 @@ class _Standing:
             return 0
         n_left = int(self.spec["budget"]["trials"]) - self.n_started
         return max(0, min(int(self.spec["parallel"]) - self.n_open, n_left))
-
-
-@cache
-def _load_ahead() -> None:
-    """Import what proposals need while a study's device is still looked at: seconds, once."""
-    load = partial(importlib.import_module, "stillhouse_optimizer.propose")
-    threading.Thread(target=load, name="load ahead", daemon=True).start()
 
 
 class Steps:
@@ -78,22 +65,18 @@ class Steps:
         # Study -> number of its trials and of those told, when nothing was worth proposing: asking
         # again before a trial has ended would only cost time.
         self._asked_in_vain: dict[str, tuple[int, int]] = {}
-        self._looked_at_s: dict[str, float] = {}  # study -> when the watchdog last looked
 
-    def advance(self, study_id: str, compute_problem: str | None = None) -> None:
+    def advance(self, study_id: str) -> None:
         """Do whatever the study needs next, if anything.
 
         Args:
-            study_id: A study that has not ended.
-            compute_problem: Why nothing can be compressed now; none: it can.
+            study_id: Which one; only a running one needs anything.
         """
-        state = self._state_of(study_id, compute_problem)
-        if state == StudyState.CHECKING:
-            _load_ahead()
-        if state != StudyState.RUNNING:
-            return  # most of a server's studies rest: they cost no more than this
         standing = self._read(study_id)
-        if standing.state != StudyState.RUNNING or self._pause_if_failing(study_id):
+        if standing is None:
+            return
+        if standing.failing is not None:
+            self._pause(study_id, standing.failing)
             return
         if standing.network is None:
             if standing.stop is not None and standing.n_open == 0:
@@ -112,26 +95,16 @@ class Steps:
             if stop is not None:
                 self._asked_in_vain[study_id] = asked
         if standing.n_open == 0 and (stop is not None or standing.is_ending):
-            self._finish(study_id, stop or "")
+            self._finish(study_id, standing, stop or "")
 
-    def _state_of(self, study_id: str, compute_problem: str | None) -> StudyState:
-        """Give a study's state; from time to time, see that it says why it waits.
-
-        Not at every commit: a stage that waits for a moment is no news, and this costs as much as
-        the rest of a step.
-        """
-        now_s = time.monotonic()
-        if now_s < self._looked_at_s.get(study_id, -_LOOK_S) + _LOOK_S:
-            with self._store.read() as view:
-                return view.studies.named(study_id).state
-        self._looked_at_s[study_id] = now_s
-        return self._say_why_it_waits(study_id, compute_problem)
-
-    def _read(self, study_id: str) -> _Standing:
+    def _read(self, study_id: str) -> _Standing | None:
+        """Read where a study stands; none: it does not run."""
         with self._store.read() as view:
             study = view.studies.named(study_id)
+            if study.state != StudyState.RUNNING:
+                return None
             running = view.trials.open_of(study_id)
-            n_started = view.trials.n_started_of(study_id)
+            n_trials, n_started = view.trials.n_of(study_id), view.trials.n_started_of(study_id)
             is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
             stop = stop_reason(
                 Budget.from_mapping(study.spec["budget"]),
@@ -140,29 +113,32 @@ class Steps:
                 # Only who limits it pays for adding it up.
                 view.stages.compute_s(study_id) if study.spec["budget"].get("compute_s") else 0.0,
             )
-            is_asking = study.state == StudyState.RUNNING and stop is None and not is_ending
+            is_asking = stop is None and not is_ending
             # The whole history is read only when a proposal will be made from it.
             is_asking = is_asking and len(running) < int(study.spec["parallel"])
             is_listed = study.experiment_id is not None
             is_asking = is_asking and study.baseline_id is not None and not is_listed
-            told = view.trials.told_of(study_id) if is_asking else []
+            failing = self._failing(view, study)
+            told = view.trials.told_of(study_id) if is_asking and failing is None else []
             network = None
             if study.baseline_id is not None:
                 baseline = view.baselines.of(study)
                 network = baseline.model, baseline.dataset
             return _Standing(
-                state=study.state,
                 spec=study.spec,
                 network=network,
                 is_listed=is_listed,
                 problem=incumbents.problem_of(study) if is_asking else None,
-                n_trials=view.trials.n_of(study_id),
+                n_trials=n_trials,
                 n_started=n_started,
                 n_open=len(running),
                 is_ending=is_ending,
+                is_measuring=bool(view.stages.open_of_study(study_id)),
                 stop=stop,
+                failing=failing,
                 history=[observed(trial) for trial in told],
                 pending=[trial.config for trial in running],
+                pending_ids=[trial.id for trial in running],
             )
 
     def _list(self, study_id: str, standing: _Standing) -> None:
@@ -206,49 +182,56 @@ class Steps:
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought
+            unknown = listed.ended_since(work, standing.pending_ids)
             for i, proposal in enumerate(proposals):
                 number = standing.n_trials + i
-                trial = start_trial(work, study, number, proposal.config, proposal.origin, DRIVER)
+                trial = start_trial(
+                    work, study, number, proposal.config, proposal.origin, DRIVER, unknown
+                )
                 trial.prediction = dict(proposal.prediction)
         return None
 
-    def _pause_if_failing(self, study_id: str) -> bool:
-        """Pause a study when too many of its last trials failed for one cause."""
+    def _failing(self, view: UnitOfWork, study: StudyRow) -> str | None:
+        """Say that too many of a study's last trials failed for one cause, and what to do."""
         n, n_watched = self._settings.n_failures_to_pause, self._settings.n_trials_watched
-        with self._store.read() as view:
-            study = view.studies.named(study_id)
-            last = view.trials.last_told(study_id, study.failures_from, n_watched)
-            causes = [cause for trial in last if (cause := _cause(trial)) is not None]
-            cause, n_times = Counter(causes).most_common(1)[0] if causes else ("", 0)
-            if n_times < n:
-                return False
-            example = next(trial for trial in last if _cause(trial) == cause)
-            failed = view.stages.failed_of(example.id)
+        last = view.trials.last_told(study.id, study.failures_from, n_watched)
+        causes = [cause for trial in last if (cause := _cause(trial)) is not None]
+        cause, n_times = Counter(causes).most_common(1)[0] if causes else ("", 0)
+        if n_times < n:
+            return None
+        example = next(trial for trial in last if _cause(trial) == cause)
+        failed = view.stages.failed_of(example.id)
         advice = policy_of(failed.lane if failed else "compute", cause).advice
-        reason = (
+        return (
             f"{n_times} of the last {len(last)} trials failed as {cause!r} (trial "
             f"{example.number}: {(example.failure or {}).get('reason')}): {advice}; then resume "
             "the study, or cancel it"
         )
+
+    def _pause(self, study_id: str, reason: str) -> None:
+        """Pause a study, unless somebody has paused and resumed it meanwhile."""
         with self._store.begin() as work:
             study = work.studies.named(study_id)
-            if study.state == StudyState.RUNNING:
+            # As it is now: its failures may have been forgiven since they were read.
+            if study.state == StudyState.RUNNING and self._failing(work, study) is not None:
                 study.reason = reason
                 work.move(study, StudyState.PAUSED, DRIVER, reason)
-        return True
 
-    def _finish(self, study_id: str, reason: str) -> None:
+    def _finish(self, study_id: str, standing: _Standing, reason: str) -> None:
         """End a study whose trials are all told, one step at a time.
 
         Its incumbent's latency is measured again, which may bring another one up; the last one is
         measured on the test split.
         """
-        with self._store.read() as view:
-            if view.stages.open_of_study(study_id):
-                return  # under way; its result leads on
+        if standing.is_measuring:
+            return  # its result leads on
         with self._store.begin() as work:
             study = work.studies.named(study_id)
-            if study.state != StudyState.RUNNING:
+            # Somebody may have enqueued a trial since: then it has not come to its end.
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return
+            if work.stages.open_of_study(study_id):
                 return
             if not listed.has_winner(work, study):
                 work.move(study, StudyState.FINISHED, DRIVER, reason)
@@ -281,55 +264,6 @@ class Steps:
             if study.state == StudyState.RUNNING and not work.trials.open_of(study_id):
                 end_outside(work, study, reason)
 
-    def _say_why_it_waits(self, study_id: str, compute_problem: str | None) -> StudyState:
-        """Keep the study's reason true to whether its waiting stages can be done at all.
-
-        Returns:
-            The study's state.
-        """
-        with self._store.read() as view:
-            study = view.studies.named(study_id)
-            device = str(study.spec["device"])
-            waiting = {
-                stage.lane: stage.device
-                for stage in view.stages.open_of_study(study_id)
-                if stage.state == StageState.WAITING
-            }
-            device = waiting.get("device") or device
-            reason = None
-            if "device" in waiting:
-                reason = self._missing(device, view.devices.last_seen(device), view.now)
-            if reason is None and "compute" in waiting and compute_problem is not None:
-                reason = f"{_NO_COMPUTE}{compute_problem}"
-            is_ours = study.reason is None or study.reason.startswith((_NO_WORKER, _NO_COMPUTE))
-            if not is_ours or study.reason == reason:
-                return study.state
-            seen = study.state, study.reason
-        with self._store.begin() as work:
-            study = work.studies.named(study_id)
-            # A report may have ended the study since: why it ended matters, not why it waited.
-            if (study.state, study.reason) == seen:
-                study.reason = reason
-            return study.state
-
-    def _missing(self, device: str, seen: datetime | None, now: datetime) -> str | None:
-        """Say that no live host offers a device; none: one does."""
-        if seen is None:
-            return (
-                f"{_NO_WORKER}{device}, and none ever has: start one with "
-                f"`stillhouse-worker --server URL --device {_host_of(device)}`"
-            )
-        if now - seen < timedelta(seconds=self._settings.device_ttl_s):
-            return None
-        return f"{_NO_WORKER}{device} since {seen:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _host_of(device: str) -> str:
-    """Say what a worker has to serve to offer this; the stick's compiler comes with its runtime."""
-    if device.startswith(COMPILES):
-        return "CPU` with OpenVINO 2021.4.2 (docs/devices.md), or with `--device MYRIAD"
-    return device
-
 
 def _cause(trial: TrialRow) -> str | None:
     """Name the class of a trial's failure; none: it did not fail."""
@@ -349,9 +283,13 @@ def start_trial(
     config: Mapping[str, Any],
     origin: str,
     who: str,
+    unknown: str = "",
 ) -> TrialRow:
-    """Add a trial and its first stage; it fails at once where no schedule comes of its config."""
-    trial = listed.new_trial(work, study, number, config, origin, who)
+    """Add a trial and its first stage; it fails at once where no schedule comes of its config.
+
+    `unknown` is what its proposal did not know yet, for the log.
+    """
+    trial = listed.new_trial(work, study, number, config, origin, who, unknown)
     if study.baseline_id is None:
         _offer_outside(work, study, trial)
         return trial

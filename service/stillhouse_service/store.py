@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from stillhouse_service.database import WRITES
+from stillhouse_service.database import reads
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
@@ -36,9 +37,22 @@ from stillhouse_service.tables import (
 )
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
-Topic = Literal["driver", "jobs", "webhooks"]  # who wants to hear of a commit
+Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What has been committed.
+
+    Attributes:
+        topics: Who is to hear of it.
+        studies: Whose things have moved.
+    """
+
+    topics: frozenset[Topic]
+    studies: frozenset[str]
 
 
 class UnitOfWork:
@@ -48,12 +62,14 @@ class UnitOfWork:
         now: The server's time when the transaction began; every row it writes is stamped so.
         user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
+        moved: The studies that it has moved on, or something of theirs.
     """
 
     def __init__(self, session: Session, now: datetime, user: str) -> None:
         self.now = now
         self.user = user
         self.topics: set[Topic] = set()
+        self.moved: set[str] = set()
         self.baselines = Baselines(session)
         self.studies = Studies(session)
         self.experiments = Experiments(session)
@@ -116,6 +132,8 @@ class UnitOfWork:
                 reason=reason,
             )
         )
+        if study_id is not None:
+            self.moved.add(study_id)
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
 
@@ -150,12 +168,12 @@ class Store:
         """Use `engine`, whose schema must be this version's, and `clock` for every time stamp."""
         self._clock = clock
         self._writing = sessionmaker(engine, expire_on_commit=False)
-        reading = engine.execution_options(**{WRITES: False})
+        reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
-        self._listeners: list[Callable[[frozenset[Topic]], None]] = []
+        self._listeners: list[Callable[[Commit], None]] = []
 
-    def on_commit(self, listener: Callable[[frozenset[Topic]], None]) -> None:
-        """Have `listener` called, in the committing thread, with the topics of every commit."""
+    def on_commit(self, listener: Callable[[Commit], None]) -> None:
+        """Have `listener` called, in the committing thread, after every commit."""
         self._listeners.append(listener)
 
     @contextmanager
@@ -165,8 +183,9 @@ class Store:
             session.connection()  # the write lock comes first: time stamps are in commit order
             work = UnitOfWork(session, self._clock(), user)
             yield work
+        commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
-            listener(frozenset(work.topics))
+            listener(commit)
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:

@@ -71,6 +71,7 @@ def create(
         revoked_at=None,
     )
     work.tokens.add(row)
+    work.topics.add("tokens")
     work.audit(row.id, "token", after="live", reason=f"{name}: {', '.join(row.scopes)}")
     return row, token
 
@@ -84,6 +85,7 @@ def revoke(work: UnitOfWork, token_id: str) -> TokenRow:
     row = work.tokens.named(token_id)
     if row.revoked_at is None:
         row.revoked_at = work.now
+        work.topics.add("tokens")
         work.audit(row.id, "token", before="live", after="revoked", reason=row.name)
     return row
 

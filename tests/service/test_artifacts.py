@@ -26,8 +26,9 @@ ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 @pytest.fixture(params=["folder", "url"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ArtifactStore:
-    """A folder, and a store behind fsspec."""
-    where = tmp_path if request.param == "folder" else f"memory://{tmp_path.name}"
+    """A folder, and a store behind fsspec: in memory, or under the URL of STILLHOUSE_TEST_STORE."""
+    url = os.environ.get("STILLHOUSE_TEST_STORE", "memory:/")
+    where = tmp_path if request.param == "folder" else f"{url}/{tmp_path.name}-{time.time_ns()}"
     return ArtifactStore(where, max_bytes=200_000)
 
 

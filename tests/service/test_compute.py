@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import distributed
 import httpx
 import numpy as np
 import psutil  # type: ignore[import-untyped]  # ships no types
@@ -166,6 +167,42 @@ def test_a_cluster_elsewhere_computes_when_it_sees_the_store(
     compute.submit("lse_elsewhere", "job_elsewhere", "train", {**TRAIN, "model": "resnet21"})
     assert "resnet21" in ends.get(timeout=60).answer["failure"]["reason"]
     compute.close()
+
+
+@pytest.mark.slow  # Dask's own patience with a worker is 15 s; the worker imports torch three times
+def test_an_embedded_worker_comes_back_however_long_it_takes(tmp_path: Path) -> None:
+    one = Cluster(tmp_path)
+    wrong = {**TRAIN, "model": "resnet21"}
+    try:
+        one.compute.open()
+        before = one.worker()
+        before.kill()
+        _until(lambda: _is_another(one, before))
+        late = one.worker()
+        late.suspend()  # a machine so busy that nothing gets on
+        time.sleep(20.0)
+        late.resume()
+        one.compute.submit("lse_late", "job_late", "train", wrong)
+        assert one.end().kind == "returned"
+
+        address = str(one.compute.scheduler_address)
+        client_class: Any = distributed.Client
+        client = client_class(address, set_as_default=False)
+        client.retire_workers()  # so that Dask's nanny has ended as well
+        client.close()
+        one.compute.submit("lse_lost", "job_lost", "train", wrong)
+        assert (one.end().attempt_id, one.compute.running()) == ("lse_lost", [])
+        one.compute.submit("lse_again", "job_again", "train", wrong)
+        assert one.end().kind == "returned"
+    finally:
+        one.compute.close()
+
+
+def _is_another(cluster: Cluster, worker: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess, ValueError):
+        found = cluster.worker()
+        return found.pid != worker.pid and "spawn_main" in " ".join(found.cmdline())
+    return False
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import itertools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from sqlalchemy.orm import Session
 from stillhouse_benchmark.protocol import FAILURE_CLASSES, Device, Failure, Result
 from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.template import parse_template
-from stillhouse_service import attempts, leases, lives, outcomes, states
+from stillhouse_service import attempts, enqueue, leases, lives, outcomes, states
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.checks import check_study
 from stillhouse_service.database import open_engine, prepare
-from stillhouse_service.errors import IllegalTransition, LeaseLost
+from stillhouse_service.errors import Conflict, IllegalTransition, LeaseLost
 from stillhouse_service.failures import COMPUTE_POLICIES, DEVICE_POLICIES
 from stillhouse_service.failures import Failure as StageFailure
 from stillhouse_service.schemas import BaselineIn, Budget, StudySpec
@@ -45,6 +46,7 @@ from stillhouse_service.states import (
 from stillhouse_service.steps import Steps
 from stillhouse_service.store import Store
 from stillhouse_service.tables import AttemptRow, EventRow, MeasurementRow, StageRow, TrialRow
+from stillhouse_service.watchdog import Watchdog
 
 MOVES: dict[Any, Any] = {
     BaselineState: states.BASELINE_MOVES,
@@ -102,6 +104,20 @@ MAX_ATTEMPTS = 3
 _numbers = itertools.count()
 
 
+class _Crowded(Store):
+    """A store in which somebody else is faster, once: between what was read and what is written."""
+
+    between: Callable[[], object] | None = None
+
+    @contextmanager
+    def begin(self, user: str = "user") -> Iterator[Any]:
+        act, self.between = self.between, None
+        if act is not None:
+            act()
+        with super().begin(user) as work:
+            yield work
+
+
 class _World:
     """One database for all walks; each walk has a study and a kind of device of its own."""
 
@@ -145,6 +161,7 @@ def world(
 class _Walk(RuleBasedStateMachine):
     world: _World
     report: Result
+    budget = Budget(trials=N_TRIALS)
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +170,8 @@ class _Walk(RuleBasedStateMachine):
         )
         self.store = self.world.store
         self.kind = f"WALK{next(_numbers)}"
-        self.steps = Steps(self.store, self.settings)
+        self.crowded = _Crowded(self.world.engine, self.world._tick)
+        self.steps = Steps(self.crowded, self.settings)
         self.given: list[tuple[str, str]] = []  # every device lease ever: id, token
         self.computing: list[str] = []  # every compute attempt ever
         self.study = ""
@@ -170,7 +188,7 @@ class _Walk(RuleBasedStateMachine):
             device=self.kind,
             template=TEMPLATE,
             training="epochs: 4\n",
-            budget=Budget(trials=N_TRIALS),
+            budget=self.budget,
             parallel=2,
             constraints=["top1_drop <= 0.02"],
         )
@@ -203,9 +221,30 @@ class _Walk(RuleBasedStateMachine):
             if stage.baseline_id == self.baseline or stage.study_id == self.study
         ]
 
-    @rule()
-    def advance(self) -> None:
+    @rule(faster=st.sampled_from(["", "", "", "tell", "compress", "forgive", "cancel", "enqueue"]))
+    def advance(self, faster: str = "") -> None:
+        """Take the next step; perhaps somebody is faster than what it writes."""
+        self.crowded.between = {
+            "tell": lambda: self.given and self.tell(0, "result", "gate", False),
+            "compress": lambda: self.computing and self.end_compute(0, "succeed", "internal"),
+            "forgive": self.forgive,
+            "cancel": lambda: self.decide(lives.cancel_study),
+            "enqueue": self.enqueue,
+        }.get(faster)
         self.steps.advance(self.study)
+        self.crowded.between = None
+
+    def forgive(self) -> None:
+        self.decide(lives.pause_study)
+        self.decide(lives.resume_study)
+
+    @rule()
+    def enqueue(self) -> None:
+        try:
+            with self.store.begin() as work:
+                enqueue.enqueue(work, self.study, {"pruners.filters.final_sparsity": 0.5})
+        except Conflict:
+            pass  # its budget is spent, or it is over
 
     @rule()
     def begin_compute(self) -> None:
@@ -344,6 +383,7 @@ class _Walk(RuleBasedStateMachine):
                 assert (trial.is_feasible is not None) == (trial.state == TrialState.COMPLETE)
             if study.state in (StudyState.CANCELLED, StudyState.FINISHED):
                 assert all(is_final(s.state) for s in stages)
+                assert all(is_final(t.state) for t in trials)
             events = session.scalars(
                 select(EventRow)
                 .where(EventRow.study_id == self.study, EventRow.kind != "incumbent")
@@ -378,6 +418,92 @@ def test_reports_in_any_order_lose_and_double_nothing(world: Any) -> None:
 @pytest.mark.slow  # some minutes: every step is a transaction that is synced to disk
 def test_reports_in_any_order_lose_and_double_nothing_on_long_walks(world: Any) -> None:
     _walk(n_walks=100, n_steps=60)
+
+
+class _Short(_Walk):
+    budget = Budget(trials=N_TRIALS, wall_s=100.0)
+
+
+def _one_trial(walk: _Walk) -> None:
+    """Take a study through its first trial; the second of its two is still compressed."""
+    walk.get_going(6)
+    walk.tell(0, "result", "gate", False)
+    walk.begin_compute()
+
+
+def test_a_trial_enqueued_at_the_last_moment_keeps_its_study_open(world: Any) -> None:
+    walk = _Short()
+    _one_trial(walk)
+    walk.end_compute(0, "succeed", "internal")
+    walk.ask(1)
+    walk.tell(0, "result", "gate", False)
+    world.now += timedelta(seconds=200)  # its time is over, its trials are not all used
+    walk.advance(faster="enqueue")
+    with world.store.read() as view:
+        assert [trial.number for trial in view.trials.open_of(walk.study)] == [2]
+        assert not view.stages.of_study(walk.study, "confirm")
+    walk.nothing_is_lost_or_doubled()
+    walk.begin_compute()
+    walk.end_compute(0, "succeed", "internal")
+    walk.ask(1)
+    walk.tell(0, "result", "gate", False)
+    for _ in range(6):
+        walk.advance()
+        walk.ask(1)
+        walk.tell(0, "result", "gate", False)
+    assert walk.store_read_study().state == StudyState.FINISHED
+
+
+def test_failures_that_were_forgiven_just_now_pause_nothing(world: Any) -> None:
+    walk = _Walk()
+    walk.get_going(3)
+    for _ in range(2):
+        walk.begin_compute()
+        walk.end_compute(0, "fail", "diverged")
+    walk.advance(faster="forgive")
+    assert walk.store_read_study().state == StudyState.RUNNING
+    walk.nothing_is_lost_or_doubled()
+
+
+def test_the_log_says_what_a_proposal_could_not_know(world: Any) -> None:
+    walk = _Walk()
+    _one_trial(walk)
+    walk.advance(faster="compress")
+    with world.store.read() as view:
+        trials = view.trials.page(walk.study, 10, None)
+        assert sorted(trial.state for trial in trials) == ["complete", "compressed", "queued"]
+        assert view.log.events_of(trials[2].id)[0].reason == trials[2].origin
+    walk = _Walk()
+    _one_trial(walk)
+    walk.end_compute(0, "succeed", "internal")
+    walk.ask(1)
+    with world.store.read() as view:
+        (late,) = [trial.number for trial in view.trials.open_of(walk.study)]
+    walk.advance(faster="tell")
+    with world.store.read() as view:
+        third = view.trials.page(walk.study, 10, None)[2]
+        said = view.log.events_of(third.id)[0].reason
+    assert said == f"{third.origin}, proposed before the end of trial {late} was known"
+
+
+def test_why_a_study_ended_stands_longer_than_why_it_waited(world: Any) -> None:
+    walk = _Walk()
+    world.now += timedelta(seconds=3600)  # its hosts were not heard of for long
+    crowded = _Crowded(world.engine, world._tick)
+
+    def reject() -> None:
+        with world.store.begin() as work:
+            stage = work.stages.of_study(walk.study, "check")[0]
+            attempts.cancel(work, stage, "server", "it was so")
+            study = work.studies.named(walk.study)
+            study.reason = "a reason of its own"
+            work.move(study, StudyState.REJECTED, "server", study.reason)
+
+    crowded.between = reject
+    watchdog = Watchdog(crowded, walk.settings)
+    watchdog.look(None, {})
+    assert crowded.between is None  # it had something to say
+    assert walk.store_read_study().reason == "a reason of its own"
 
 
 @pytest.mark.parametrize("policies", [COMPUTE_POLICIES, DEVICE_POLICIES])

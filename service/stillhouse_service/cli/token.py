@@ -73,7 +73,7 @@ def revoke(
     token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="The token's id, tok_...")],
     database: Database = DEFAULT_DATABASE,
 ) -> None:
-    """End a token at once; a running server refuses it from its next request on."""
+    """End a token; a running server refuses it within a second."""
     with _opened(database) as store, store.begin(_operator()) as work:
         row = tokens.revoke(work, token_id)
     typer.echo(f"{row.id} {row.name} is revoked")

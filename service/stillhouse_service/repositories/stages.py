@@ -89,6 +89,22 @@ class Stages:
         )
         return list(self._session.scalars(query.limit(limit)))
 
+    def waiting_of_studies(self) -> dict[str, dict[str, str | None]]:
+        """Give for each study with waiting stages their lanes, and a device of each."""
+        query = select(StageRow.study_id, StageRow.lane, StageRow.device).where(
+            StageRow.lane.in_(("compute", "device")),
+            StageRow.state == StageState.WAITING,
+            StageRow.study_id.is_not(None),
+        )
+        found: dict[str, dict[str, str | None]] = {}
+        # Of several on a lane the newest tells, as when a study is looked at by itself.
+        for study_id, lane, device in self._session.execute(
+            query.order_by(StageRow.created_at, StageRow.id)
+        ):
+            assert study_id is not None  # asked for so
+            found.setdefault(study_id, {})[lane] = device
+        return found
+
     def to_ask(self, study_id: str, now: datetime, limit: int) -> list[StageRow]:
         """List the stages of a study that whoever asks may have, by number of their trials."""
         query = (

@@ -67,3 +67,13 @@ class Studies:
         """Name the studies in any of `states`, oldest first."""
         query = select(StudyRow.id).where(StudyRow.state.in_(states))
         return list(self._session.scalars(query.order_by(StudyRow.created_at, StudyRow.id)))
+
+    def standing_in(
+        self, states: Sequence[StudyState]
+    ) -> list[tuple[str, StudyState, str | None, str | None]]:
+        """List id, state, reason and device of the studies in any of `states`."""
+        query = select(
+            StudyRow.id, StudyRow.state, StudyRow.reason, StudyRow.spec["device"].as_string()
+        )
+        rows = self._session.execute(query.where(StudyRow.state.in_(states)))
+        return [(id, state, reason, device) for id, state, reason, device in rows]

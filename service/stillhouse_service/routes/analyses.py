@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, cast
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from stillhouse_service import report, schemas
 from stillhouse_service.analyses import Analyses
@@ -17,6 +17,7 @@ from stillhouse_service.parquet import check_parquet
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import ServerSettings, problems
 from stillhouse_service.routes.operations import ACCEPTED, Long, accepted
+from stillhouse_service.routes.router import Router
 
 
 def analyses_of(request: Request) -> Analyses:
@@ -26,7 +27,7 @@ def analyses_of(request: Request) -> Analyses:
 
 Analysed = Annotated[Analyses, Depends(analyses_of)]
 Form = Literal["json", "csv", "html", "parquet"]
-router = APIRouter(prefix="/v1/studies", tags=["studies"])
+router = Router(prefix="/v1/studies", tags=["studies"])
 _TYPES = {"json": "application/json", "csv": "text/csv", "html": "text/html", "parquet": PARQUET}
 _REPORTS = {"html": "text/html", "md": "text/markdown", "json": "application/json"}
 Answers = dict[int | str, dict[str, Any]]

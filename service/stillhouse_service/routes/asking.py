@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from stillhouse_service import asking, imports, schemas, views
 from stillhouse_service.asking import Asking
@@ -21,8 +21,9 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1", tags=["ask and tell"])
+router = Router(prefix="/v1", tags=["ask and tell"])
 
 
 @router.post(

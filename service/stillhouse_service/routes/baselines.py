@@ -5,14 +5,13 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from stillhouse_service import lives, schemas, views
 from stillhouse_service.repositories.pages import cursor_token, read_cursor
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import WAITS, Key, PageSize, PageToken, View, Work, problems
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1/baselines", tags=["baselines"])
+router = Router(prefix="/v1/baselines", tags=["baselines"])
 
 
 @router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])

@@ -6,7 +6,8 @@ Depends on: fastapi.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Header, Query, Request
@@ -40,7 +41,24 @@ def user_of(request: Request) -> str:
     return cast(str, request.state.user)
 
 
-def names_something(request: Request) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """A transaction that a route wants; `router.Router` opens it in the thread it runs in.
+
+    Attributes:
+        store: Of what.
+        user: Who writes; none: it only reads.
+    """
+
+    store: Store
+    user: str | None
+
+    def opened(self) -> AbstractContextManager[UnitOfWork]:
+        """Open it; at the end it is committed."""
+        return self.store.read() if self.user is None else self.store.begin(self.user)
+
+
+async def names_something(request: Request) -> None:
     """Refuse a path that no database can look up.
 
     Raises:
@@ -50,14 +68,12 @@ def names_something(request: Request) -> None:
         raise NotFound("nothing has a name with a NUL character")
 
 
-def _writing(request: Request) -> Iterator[UnitOfWork]:
-    with store_of(request).begin(user_of(request)) as work:
-        yield work
+async def _writing(request: Request) -> Wanted:
+    return Wanted(store_of(request), user_of(request))
 
 
-def _reading(request: Request) -> Iterator[UnitOfWork]:
-    with store_of(request).read() as work:
-        yield work
+async def _reading(request: Request) -> Wanted:
+    return Wanted(store_of(request), None)
 
 
 async def once_of(
@@ -77,7 +93,15 @@ async def once_of(
     return Once(key, hashlib.sha256(said).hexdigest())
 
 
-def may_wait(
+async def _settings(request: Request) -> Settings:
+    return settings_of(request)
+
+
+async def _artifacts(request: Request) -> ArtifactStore:
+    return artifacts_of(request)
+
+
+async def may_wait(
     wait: Annotated[
         float | None,
         Query(
@@ -90,11 +114,10 @@ def may_wait(
     """Describe `wait`, which `polls.Polls` does."""
 
 
-# scope="function": commit before the answer is sent; by default a failed commit would follow it.
-Work = Annotated[UnitOfWork, Depends(_writing, scope="function")]
-View = Annotated[UnitOfWork, Depends(_reading, scope="function")]
-ServerSettings = Annotated[Settings, Depends(settings_of)]
-Artifacts = Annotated[ArtifactStore, Depends(artifacts_of)]
+Work = Annotated[UnitOfWork, Depends(_writing)]
+View = Annotated[UnitOfWork, Depends(_reading)]
+ServerSettings = Annotated[Settings, Depends(_settings)]
+Artifacts = Annotated[ArtifactStore, Depends(_artifacts)]
 Key = Annotated[Once, Depends(once_of)]
 WAITS = Depends(may_wait)
 PageSize = Annotated[int, Query(ge=1, le=1000, description="most items in one answer")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Body, Depends, Header, Request, Response
+from fastapi import Body, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator
 from starlette.concurrency import run_in_threadpool
@@ -36,12 +36,13 @@ from stillhouse_service.routes.context import (
     settings_of,
     store_of,
 )
+from stillhouse_service.routes.router import Router
 
 _LOOK_AGAIN_S = 1.0  # a job may also become free by time alone: a pause between attempts
 _MAX_WAIT_S = 60.0
 
 
-def speaks_protocol(
+async def speaks_protocol(
     version: Annotated[str, Header(alias=PROTOCOL_HEADER, description="protocol version")],
 ) -> None:
     """Take this protocol version and the one before.
@@ -58,8 +59,8 @@ def speaks_protocol(
         )
 
 
-router = APIRouter(tags=["device hosts"])
-host_router = APIRouter(
+router = Router(tags=["device hosts"])
+host_router = Router(
     tags=["device hosts"],
     dependencies=[Depends(speaks_protocol)],
     responses=problems(404, 409, 422, 426),
@@ -102,9 +103,10 @@ async def lease(request: Request, body: Json) -> Response:
     store, settings = store_of(request), settings_of(request)
     bell = cast(Bell, request.app.state.jobs_bell)
 
-    def ask() -> None:
+    def ask() -> Lease | None:
         with store.begin() as work:
             leases.ask(work, worker_id, device_id, settings)
+            return leases.claim(work, worker_id, device_id, settings)
 
     def claim() -> Lease | None:
         with store.read() as view:  # looking costs no write lock
@@ -114,13 +116,14 @@ async def lease(request: Request, body: Json) -> Response:
         with store.begin() as work:
             return leases.claim(work, worker_id, device_id, settings)
 
-    await run_in_threadpool(ask)
+    look = ask  # then again and again `claim`
     while True:
         rung = bell.subscribe()
         # A host that has hung up would never learn of the lease.
         if await request.is_disconnected() or request.app.state.is_stopping.is_set():
             return Response(status_code=204)
-        claimed = await run_in_threadpool(claim)
+        claimed = await run_in_threadpool(look)
+        look = claim
         if claimed is not None:
             return JSONResponse(claimed.to_json())
         left_s = deadline - time.monotonic()

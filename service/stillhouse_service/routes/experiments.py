@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from stillhouse_service import experiments
@@ -29,9 +29,10 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.routes.router import Router
 from stillhouse_service.schemas import experiments as shapes
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = Router(prefix="/v1/experiments", tags=["experiments"])
 _FILES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, PARQUET: {}}}}
 
 

@@ -5,14 +5,15 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from stillhouse_service import experiments, finalizations
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import Key, problems, store_of, user_of
+from stillhouse_service.routes.router import Router
 from stillhouse_service.schemas import experiments as shapes
 
-router = APIRouter(prefix="/v1/studies", tags=["studies"])
+router = Router(prefix="/v1/studies", tags=["studies"])
 
 
 @router.post(

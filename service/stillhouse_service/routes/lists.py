@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
@@ -19,10 +19,11 @@ from stillhouse_service.parquet import check_parquet
 from stillhouse_service.repositories.filters import StudyFilter, StudyOrder, TrialFilter
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import PageSize, PageToken, View, problems, store_of
+from stillhouse_service.routes.router import Router
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.trial_table import TrialTable
 
-router = APIRouter(prefix="/v1/studies", tags=["studies"])
+router = Router(prefix="/v1/studies", tags=["studies"])
 Moment = Annotated[AwareDatetime | None, Query(description="RFC 3339, with its zone")]
 TEXT = r"^[^\x00]*$"  # no database finds a NUL
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from stillhouse_service import networks
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import problems
+from stillhouse_service.routes.router import Router
 from stillhouse_service.schemas.networks import Network
 
-router = APIRouter()
+router = Router()
 
 
 @router.get(

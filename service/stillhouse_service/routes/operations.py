@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from stillhouse_service import schemas, views
 from stillhouse_service.operations import Operation, Operations
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import WAITS, problems
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1/operations", tags=["operations"])
+router = Router(prefix="/v1/operations", tags=["operations"])
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": schemas.Operation, "description": "it takes a while: ask the operation"}
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import Body, Query, Request
 from pydantic import AfterValidator
 
 from stillhouse_service import schemas
@@ -19,12 +19,13 @@ from stillhouse_service.routes.context import (
     problems,
     store_of,
 )
+from stillhouse_service.routes.router import Router
 from stillhouse_service.schemas import overview as shapes
 from stillhouse_service.spec_check import checked
 from stillhouse_service.study_views import study_view
 from stillhouse_service.work_views import work_overview
 
-router = APIRouter(prefix="/v1")
+router = Router(prefix="/v1")
 Spec = Annotated[
     dict[str, Any],
     AfterValidator(schemas.storable),

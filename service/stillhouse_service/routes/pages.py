@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 
 from stillhouse_service import page
 from stillhouse_service.errors import NotFound
 from stillhouse_service.routes.access import OPEN
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(include_in_schema=False)
+router = Router(include_in_schema=False)
 _HEADERS = {
     "Content-Security-Policy": page.POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from inspect import getdoc
 
-from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from stillhouse_service.errors import NotFound, ServiceError
 from stillhouse_service.routes.access import OPEN
 from stillhouse_service.routes.context import problems
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(tags=["server"])
+router = Router(tags=["server"])
 
 # Refusals that are no ServiceError: slug -> status and meaning.
 _OTHERS: Mapping[str, tuple[int, str]] = {

@@ -9,7 +9,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
@@ -17,8 +17,9 @@ from stillhouse_service import catalog, schemas
 from stillhouse_service.errors import NotFound
 from stillhouse_service.routes.access import OPEN, needs
 from stillhouse_service.routes.context import Artifacts, ServerSettings, View, problems
+from stillhouse_service.routes.router import Router
 
-router = APIRouter()
+router = Router()
 
 
 @router.get("/healthz", tags=["server"], dependencies=[OPEN])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -16,10 +16,11 @@ from stillhouse_service import views
 from stillhouse_service.bell import Bell
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import problems, store_of
+from stillhouse_service.routes.router import Router
 from stillhouse_service.states import is_final
 from stillhouse_service.store import Store
 
-router = APIRouter(prefix="/v1/studies", tags=["studies"])
+router = Router(prefix="/v1/studies", tags=["studies"])
 _N_AT_ONCE = 200
 _QUIET_S = 15.0  # then a comment tells proxies and clients that the line is alive
 

@@ -5,7 +5,7 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from stillhouse_service import enqueue, lives, schemas, views
 from stillhouse_service.repositories.pages import read_number, to_token
@@ -22,8 +22,9 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1/studies", tags=["studies"])
+router = Router(prefix="/v1/studies", tags=["studies"])
 
 
 @router.post("", status_code=201, responses=problems(422), dependencies=[needs("write")])

@@ -5,14 +5,13 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from stillhouse_service import schemas, tokens, views
 from stillhouse_service.repositories.pages import read_number, to_token
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import Key, PageSize, PageToken, View, Work, problems
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1", tags=["administration"])
+router = Router(prefix="/v1", tags=["administration"])
 
 
 @router.post(

@@ -5,13 +5,12 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from stillhouse_service import schemas, views
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import WAITS, View, problems
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1/trials", tags=["trials"])
+router = Router(prefix="/v1/trials", tags=["trials"])
 
 
 @router.get("/{trial_id}", responses=problems(404), dependencies=[needs("read"), WAITS])

@@ -5,7 +5,7 @@ Depends on: fastapi.
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 
 from stillhouse_service import schemas, views, webhooks
 from stillhouse_service.repositories.pages import read_number, to_token
@@ -21,8 +21,9 @@ from stillhouse_service.routes.context import (
     store_of,
     user_of,
 )
+from stillhouse_service.routes.router import Router
 
-router = APIRouter(prefix="/v1/webhooks", tags=["administration"])
+router = Router(prefix="/v1/webhooks", tags=["administration"])
 
 
 @router.post("", status_code=201, responses=problems(401, 403, 422), dependencies=[needs("admin")])
