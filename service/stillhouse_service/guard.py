@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from stillhouse_service import tokens
 from stillhouse_service.store import Store
@@ -52,12 +53,13 @@ class Guard:
         with self._store.read() as view:
             is_any_live = view.tokens.is_any_live(view.now)
             known = Known(is_any_live, None if token is None else tokens.holder_of(view, token))
+            remembered_s = _remembered_s(known.holder, view.now)
         if token is None or known.holder is not None:  # whoever makes tokens up fills no memory
             with self._lock:
                 if len(self._known) >= _MOST:
                     self._known.clear()
                 if n_forgotten == self._n_forgotten:
-                    self._known[token] = time.monotonic() + REMEMBERED_S, known
+                    self._known[token] = time.monotonic() + remembered_s, known
         return known
 
     def forget(self) -> None:
@@ -65,3 +67,10 @@ class Guard:
         with self._lock:
             self._n_forgotten += 1
             self._known.clear()
+
+
+def _remembered_s(holder: TokenRow | None, now: datetime) -> float:
+    """No token is remembered for longer than it holds."""
+    if holder is None or holder.expires_at is None:
+        return REMEMBERED_S
+    return min(REMEMBERED_S, (holder.expires_at - now).total_seconds())
