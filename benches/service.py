@@ -27,7 +27,7 @@ import httpx
 import psutil  # type: ignore[import-untyped]  # ships no types
 import uvicorn
 from record import Cell, record
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from stillhouse_optimizer.propose import propose
 from stillhouse_service import attempts, lives, outcomes
@@ -176,6 +176,10 @@ class _Filled:
             for n in range(0, N_TRIALS, 1000):
                 rows = [_trial(self.big, i, chance) for i in range(n, n + 1000)]
                 connection.execute(insert(TrialRow), rows)
+        if self.engine.dialect.name == "postgresql":
+            # As its autovacuum would have: ten thousand trials come over weeks, not in one second.
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as alone:
+                alone.execute(text("VACUUM (ANALYZE)"))
 
     def _study(self, name: str, n_trials: int = N_TRIALS) -> str:
         spec = StudySpec(
