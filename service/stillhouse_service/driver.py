@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -283,14 +283,13 @@ class Driver:
                     baseline.progress = {} if reason is None else {_WAITS: reason}
 
     def _advance_studies(self, is_tick: bool) -> None:
-        """Advance the studies of which something has moved; at a tick all that run."""
+        """Advance the studies of which something has moved; at a tick also all that run."""
         with self._moved_lock:
             moved, self._moved = self._moved, set()
-        study_ids: Sequence[str] = sorted(moved)
         if is_tick:
             with self._store.read() as view:
-                study_ids = view.studies.ids_in([StudyState.RUNNING])
-        for study_id in study_ids:
+                moved.update(view.studies.ids_in([StudyState.RUNNING]))
+        for study_id in sorted(moved):
             self._guarded(study_id, partial(self._steps.advance, study_id))
 
     def _watch(self) -> None:
