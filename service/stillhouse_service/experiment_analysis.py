@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 
 # What is not worth talking about, and where a group's verdict is drawn.
 _WORTH = 0.02
+Gain = Literal["yes", "no", "open"]
+_GAINS: tuple[Gain, ...] = get_args(Gain)
 _UNCUT = 0.999  # of the baseline's MACs: nothing was removed
 _MASKED = 0.1  # share of zeros from which a network counts as masked
 _N_RESAMPLED = 1000
@@ -94,6 +96,21 @@ def conclusions(found: Mapping[str, Any]) -> list[str]:
 def is_faster(row: Row) -> bool:
     """Whether a trial was measurably faster: its whole interval is below 1."""
     return bool(row.get("is_distinguishable")) and row["latency_ratio_high"] < 1.0
+
+
+def gain(rows: Sequence[Row]) -> Gain | None:
+    """Say whether any of these trials made the network faster.
+
+    Returns:
+        `yes`: one was measurably faster. `no`: every interval rules a gain of 2 % out. `open`:
+        neither, the intervals are too wide to tell. None: there are no trials.
+    """
+    if not rows:
+        return None
+    if any(is_faster(row) for row in rows):
+        return "yes"
+    is_ruled_out = all(row["latency_ratio_low"] >= 1.0 - _WORTH for row in rows)
+    return "no" if is_ruled_out else "open"
 
 
 def _is_unchanged(row: Row) -> bool:
@@ -242,7 +259,7 @@ def _layers(trials: Sequence[Row], layers: Sequence[Row]) -> list[dict[str, Any]
                 "alone_ratio": None if best is None else best["latency_ratio"],
                 "alone_low": None if best is None else best["latency_ratio_low"],
                 "alone_high": None if best is None else best["latency_ratio_high"],
-                "is_worth": None if best is None else any(is_faster(row) for row in tried),
+                "gain": gain(tried),
             }
         )
     return found
@@ -463,17 +480,22 @@ def _said_of_control(algorithms: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _said_of_layers(layers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    tried = [row for row in layers if row["is_worth"] is not None]
+    tried = [row for row in layers if row["gain"] is not None]
     if not tried:
         return
-    worth = [row["layer"] for row in tried if row["is_worth"]]
-    rest = [row["layer"] for row in tried if not row["is_worth"]]
+    of = {known: [row["layer"] for row in tried if row["gain"] == known] for known in _GAINS}
+    names = f": {', '.join(of['yes'])}" if of["yes"] else ""
     yield (
-        f"Cut alone, {len(worth)} of {len(tried)} layers made the whole network distinguishably "
-        f"faster{': ' + ', '.join(worth) if worth else ''}."
+        f"Cut alone, {len(of['yes'])} of {len(tried)} layers made the whole network "
+        f"distinguishably faster{names}."
     )
-    if worth and rest:
-        yield f"Not worth compressing by itself: {', '.join(rest)}."
+    if of["no"]:
+        yield f"Not worth compressing by itself: {', '.join(of['no'])}."
+    if of["open"]:
+        yield (
+            f"Too small a gain for this device's noise, if there is one, when cut alone: "
+            f"{', '.join(of['open'])}."
+        )
 
 
 def _said_of_correlations(correlations: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -121,7 +121,7 @@ def _page(
     for stage, title in _TITLES.items():
         if stage in evaluations:
             yield from _stage(title, stage, evaluations[stage], found.stages[stage].notes, plots)
-    yield from _search(client, found)
+    yield from _search(client, found, evaluations)
     if found.remarks:
         yield from ("", "## Left out", "")
         yield from (f"* {remark}" for remark in found.remarks)
@@ -146,7 +146,7 @@ def _stage(
     yield ""
 
 
-def _search(client: Client, found: Research) -> Iterator[str]:
+def _search(client: Client, found: Research, evaluations: Mapping[str, Json]) -> Iterator[str]:
     study = found.study
     if study is None:
         return
@@ -157,6 +157,8 @@ def _search(client: Client, found: Research) -> Iterator[str]:
     facts = Facts(study.json, trials, found.baseline.json)
     yield from ("", "## Stages 2 and 3: the search", "")
     yield from (f"* {sentence}" for sentence in sentences.outcome(facts))
+    if study.incumbent is not None:
+        yield f"* {_beside_the_sweep(study.incumbent, evaluations['sweep']['trials'])}"
     yield f"* {sentences.split_note(facts)}"
     yield f"* {sentences.noise_note(facts)}"
     yield from ("", "The template, written from the sweep:", "", "```yaml")
@@ -169,3 +171,22 @@ def _search(client: Client, found: Research) -> Iterator[str]:
         yield "| --- | ---: | ---: | ---: |"
         for row in rows:
             yield f"| {row['name']} | {row['baseline']} | {row['best']} | {row['change']} |"
+
+
+def _beside_the_sweep(winner: Json, trials: Sequence[Json]) -> str:
+    """Say whether the search found more than the sweep had; the limits hold for both."""
+    measured = [row for row in trials if row["latency_ratio"] is not None and row["is_feasible"]]
+    if not measured:
+        return "No trial of the sweep kept the limits."
+    best = min(measured, key=lambda row: float(row["latency_ratio"]))
+    low, high = best["latency_ratio_low"], best["latency_ratio_high"]
+    if winner["latency_ratio_high"] < low:
+        verdict = "is faster"
+    elif winner["latency_ratio_low"] > high:
+        verdict = "is slower: the template's ranges miss what that trial had"
+    else:
+        verdict = "cannot be told from it"
+    return (
+        f"The sweep's fastest trial within the limits, {best['case']}, had ratio "
+        f"{best['latency_ratio']:.3f} ({low:.3f} to {high:.3f}): the search's winner {verdict}."
+    )

@@ -17,7 +17,8 @@ from stillhouse_compression.template import check_against_model, parse_template
 from stillhouse_compression.template.sweep_writer import Gain, write_sweep_template
 from stillhouse_compression.template.writer import write_training
 from stillhouse_service.errors import Conflict, NotFound
-from stillhouse_service.experiment_analysis import is_faster
+from stillhouse_service.experiment_analysis import Gain as Verdict
+from stillhouse_service.experiment_analysis import gain, is_faster
 from stillhouse_service.experiment_results import read_results
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import ExperimentRow
@@ -39,16 +40,14 @@ class _Evidence:
     """What a sweep says of one group of layers.
 
     Attributes:
-        trials: The narrowest that touch it: of the group alone, else of its stage, else of all.
+        trials: The narrowest that settle it: of the group alone, else of its stage, else of all.
         scope: How narrow.
+        gain: What they say.
     """
 
     trials: Sequence[Row]
     scope: str
-
-    @property
-    def is_gain(self) -> bool:
-        return any(is_faster(row) for row in self.trials)
+    gain: Verdict | None
 
 
 def from_sweep(
@@ -120,13 +119,17 @@ def _gained(rows: Sequence[Row]) -> list[str]:
 
 
 def _evidence(group: Group, rows: Sequence[Row]) -> _Evidence:
+    narrowest = None  # where nothing settles it
     for scope, name in (("layer", group.name), ("stage", f"stage{group.stage}"), ("all", "all")):
         found = [row for row in rows if row["scope"] == scope and row["layers"] == name]
         if group.is_coupled:
             found = [row for row in found if ALGORITHMS[row["algorithm"]].takes_coupled]
-        if found:
-            return _Evidence(found, scope)
-    return _Evidence([], "none")
+        known = gain(found)
+        if known in ("yes", "no"):
+            return _Evidence(found, scope, known)
+        if found and narrowest is None:
+            narrowest = _Evidence(found, scope, known)
+    return narrowest or _Evidence([], "none", None)
 
 
 def _gains(
@@ -137,7 +140,7 @@ def _gains(
     left_out = []
     for group in groups:
         evidence = _evidence(group, rows)
-        if not evidence.is_gain:
+        if evidence.gain != "yes":
             left_out.append(f"{group.name}: {_why_not(evidence)}")
             continue
         kind = group.name if group.is_coupled else "free"

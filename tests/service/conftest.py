@@ -249,6 +249,7 @@ class Host:
             verify=_NO_TLS,
         )
         self.name = name
+        self.spread = 0.01  # of the intervals of the ratios it tells
         self.device = {
             "name": kind,
             "kind": kind,
@@ -296,7 +297,8 @@ class Host:
         n_correct: int = 294,
         n_baseline: int = 294,
     ) -> httpx.Response:
-        return self.tell(lease, "result", result=made_up_result(ratio, n_correct, n_baseline))
+        result = made_up_result(ratio, n_correct, n_baseline, self.spread)
+        return self.tell(lease, "result", result=result)
 
     def play(self, server: Server, study_id: str, ratios: list[float]) -> None:
         """Play compute and device until the study is over.
@@ -321,9 +323,9 @@ class Host:
 
 
 def made_up_result(
-    ratio: float = 1.0, n_correct: int = 294, n_baseline: int = 294
+    ratio: float = 1.0, n_correct: int = 294, n_baseline: int = 294, spread: float = 0.01
 ) -> dict[str, Any]:
-    """A result of 300 images; the baseline takes 2 ms."""
+    """A result of 300 images; the baseline takes 2 ms, intervals reach as far as `spread`."""
 
     def timing(p50_ms: float) -> dict[str, float]:
         names = ("p25_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "cpu_p50_ms")
@@ -341,8 +343,8 @@ def made_up_result(
         "candidate": timing(2.0 * ratio),
         "baseline": timing(2.0),
         "latency_ratio": ratio,
-        "latency_ratio_low": ratio * 0.99,
-        "latency_ratio_high": ratio * 1.01,
+        "latency_ratio_low": ratio * (1.0 - spread),
+        "latency_ratio_high": ratio * (1.0 + spread),
         "is_distinguishable": ratio != 1.0,
         "aa_ratio": 1.0,
         "is_gate_passed": True,

@@ -136,22 +136,28 @@ def test_ranks_that_agree_correlate_by_one_and_constants_by_nothing() -> None:
 def test_a_layer_is_worth_it_when_it_alone_makes_the_network_faster() -> None:
     worth = trial(0, 0.9, scope="layer", layers="conv1")
     idle = trial(1, 1.0, scope="layer", layers="conv2")
+    unsure = trial(2, 0.97, scope="layer", layers="fc", is_distinguishable=False)
     layers = [
         layer(0, "conv1", 1.0),
         layer(0, "conv2", 2.0, mac_share=1.0),
         layer(1, "conv1", 2.0, mac_share=1.0, zero_share=0.5),
         layer(1, "conv2", 1.9, dense_macs=3000),
+        layer(2, "fc", 1.0),
     ]
-    found = analyse([worth, idle], layers)
+    found = analyse([worth, idle, unsure], layers)
     by_name = {row["layer"]: row for row in found["layers"]}
-    assert by_name["conv1"]["is_worth"] is True
-    assert by_name["conv2"]["is_worth"] is False
+    assert {name: row["gain"] for name, row in by_name.items()} == {
+        "conv1": "yes",  # 0.88 to 0.92
+        "conv2": "no",  # 0.98 to 1.02: no gain of 2 %
+        "fc": "open",  # 0.95 to 0.99, though the job could not tell it from 1
+    }
     assert by_name["conv1"]["cut"] == {"n": 1, "ratio": 0.5, "low": None, "high": None}
     assert by_name["conv1"]["masked"]["ratio"] == pytest.approx(1.0)
     assert by_name["conv1"]["time_share"] == pytest.approx(0.5)
     text = " ".join(found["conclusions"])
-    assert "1 of 2 layers made the whole network distinguishably faster: conv1" in text
-    assert "Not worth compressing by itself: conv2" in text
+    assert "1 of 3 layers made the whole network distinguishably faster: conv1" in text
+    assert "Not worth compressing by itself: conv2." in text
+    assert "when cut alone: fc." in text
 
 
 def test_a_factor_that_decides_everything_has_the_whole_variance() -> None:

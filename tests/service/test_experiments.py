@@ -302,6 +302,25 @@ def test_a_sweep_becomes_the_template_of_the_search(server: Any, connect: Any, a
     assert server.http.post("/v1/studies", json=spec).status_code == 201
 
 
+def test_a_layer_of_which_too_little_is_known_stays_in_the_template(
+    server: Any, connect: Any
+) -> None:
+    layers = ["all", "layer1.0.conv1", "layer1.1.conv1"]
+    experiment = start(
+        server, grid=[{"algorithm": "filters_l1", "layers": layers, "levels": [0.5]}]
+    )
+    host = connect(server)
+    host.spread = 0.03
+    # alone, the first may gain (0.94 to 1.00), the second does not (0.98 to 1.04)
+    play(server, host, experiment, [1.0, 0.6, 0.975, 1.011])
+    text = server.get(f"/v1/experiments/{experiment['id']}/template")["template"]
+    head, _, body = text.partition("version: 1")
+    assert "layer1.0.conv1.weight" in body
+    assert "layer1.1.conv1.weight" not in body
+    assert "layer1.1.conv1: cut alone it made nothing distinguishably" in head
+    assert "layer1.0.conv1:" not in head
+
+
 def test_a_sweep_without_a_gain_has_no_template(server: Any, connect: Any) -> None:
     experiment = start(server)
     play(server, connect(server), experiment, [1.0] * 4)

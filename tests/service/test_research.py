@@ -105,6 +105,7 @@ def test_every_stage_follows_from_the_one_before(
     assert "channels_l1/all/0.5" in text
     assert "| Latency ratio again, in the test split's job | 1 | 0.600 (0.594 to 0.606) |" in text
     assert "No trial of these was distinguishably faster: element_level." in text
+    assert "had ratio 0.700 (0.693 to 0.707): the search's winner is faster." in text
     for name in ("digits-sweep-ratios.svg", "digits-sweep-macs.svg"):
         assert f"]({name})" in text
         assert page.with_name(name).read_text().startswith("<svg")
