@@ -17,8 +17,8 @@ from stillhouse_compression.template import check_against_model, parse_template
 from stillhouse_compression.template.sweep_writer import Gain, write_sweep_template
 from stillhouse_compression.template.writer import write_training
 from stillhouse_service.errors import Conflict, NotFound
-from stillhouse_service.experiment_analysis import Gain as Verdict
 from stillhouse_service.experiment_analysis import gain, is_faster
+from stillhouse_service.experiment_conclusions import Gain as Verdict
 from stillhouse_service.experiment_results import read_results
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import ExperimentRow

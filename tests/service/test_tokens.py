@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from stillhouse import Client, ProblemError
-from stillhouse_service import tokens
+from stillhouse_service import guard, tokens
 from stillhouse_service.errors import Conflict
 from stillhouse_service.routes.access import allowed, anyone
 from stillhouse_service.server import serve as serve_until_told
@@ -106,7 +106,10 @@ def test_a_token_opens_the_routes_of_its_scope_and_no_other(
         assert answer.status_code < 500
 
 
-def test_a_revoked_or_outlived_token_opens_nothing(server: Any) -> None:
+def test_a_revoked_or_outlived_token_opens_nothing(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "REMEMBERED_S", 3600.0)  # neither waits for it to be forgotten
     token = _make(server, "read")
     _make(server, "admin")
     assert server.http.get("/v1/studies", headers=_bearer(token)).status_code == 200
@@ -115,7 +118,9 @@ def test_a_revoked_or_outlived_token_opens_nothing(server: Any) -> None:
         tokens.revoke(work, row.id)
     assert server.http.get("/v1/studies", headers=_bearer(token)).status_code == 401
     short = _make(server, "read", days=1e-6)  # 0.09 s
+    ends_at = time.monotonic() + 20
     while server.http.get("/v1/studies", headers=_bearer(short)).status_code == 200:
+        assert time.monotonic() < ends_at, "a token that has run out is still remembered"
         time.sleep(0.02)  # hotter, and the answer is 429
     assert server.http.get("/v1/studies", headers=_bearer(short)).status_code == 401
     assert server.http.get("/v1/studies", headers=_bearer("shs_guessed")).status_code == 401
