@@ -9,10 +9,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
+from stillhouse_service import readiness
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.asking import Asking
@@ -28,6 +30,7 @@ from stillhouse_service.operations import Operations
 from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
 from stillhouse_service.rates import RateLimit
+from stillhouse_service.ready import Readiness
 from stillhouse_service.routes import (
     analyses,
     asking,
@@ -35,6 +38,7 @@ from stillhouse_service.routes import (
     devices,
     experiments,
     finalizations,
+    health,
     lists,
     networks,
     overview,
@@ -133,10 +137,21 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.asking = Asking(store)
     app.state.operations = operations
     app.state.schema_revision = revision
+    app.state.readiness = Readiness(
+        {
+            "database": partial(readiness.database, engine),
+            "schema": partial(readiness.schema, engine, revision),
+            "artifacts": partial(readiness.artifacts, artifacts.place),
+            "room": partial(readiness.room, artifacts.place, engine, settings.min_free_bytes),
+            "compute": lambda: readiness.compute(settings, driver.compute_problem),
+            "clock": partial(readiness.clock, engine, clock),
+        }
+    )
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
     for part in (
+        health,
         server,
         networks,
         problem_pages,

@@ -86,6 +86,11 @@ class Driver:
             self._moved.update(studies)
         self._wake.set()
 
+    @property
+    def compute_problem(self) -> str | None:
+        """Why nothing can be handed out on compute, as the last try found."""
+        return self._compute_problem if self._compute.is_offered else None
+
     def _take_over(self) -> None:
         with self._store.begin() as work:
             for attempt in work.stages.running_on("compute"):

@@ -15,6 +15,7 @@ from stillhouse_service.cli import (
     dataset,
     db,
     demonstration,
+    doctor,
     experiment,
     experiment_stages,
     finalize,
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serving.serve)
+app.command()(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("compute-worker")(compute_worker.compute_worker)
