@@ -25,12 +25,15 @@ from stillhouse_service.deliveries import Deliverer
 from stillhouse_service.driver import Driver
 from stillhouse_service.guard import Guard
 from stillhouse_service.ids import utc_now
+from stillhouse_service.instruments import RequestTimes
 from stillhouse_service.limits import BodyLimit
+from stillhouse_service.metrics import Metrics
 from stillhouse_service.operations import Operations
 from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
 from stillhouse_service.rates import RateLimit
 from stillhouse_service.ready import Readiness
+from stillhouse_service.request_log import RequestLog
 from stillhouse_service.routes import (
     analyses,
     asking,
@@ -40,6 +43,7 @@ from stillhouse_service.routes import (
     finalizations,
     health,
     lists,
+    metrics,
     networks,
     overview,
     pages,
@@ -137,6 +141,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.asking = Asking(store)
     app.state.operations = operations
     app.state.schema_revision = revision
+    app.state.metrics = Metrics(store, settings, driver.compute_size)
     app.state.readiness = Readiness(
         {
             "database": partial(readiness.database, engine),
@@ -152,6 +157,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     install_handlers(app)
     for part in (
         health,
+        metrics,
         server,
         networks,
         problem_pages,
@@ -174,7 +180,9 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         app.include_router(part.router)
     app.include_router(devices.host_router)
     install_contract(app)
+    app.add_middleware(RequestTimes)  # the innermost
     app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, rate_per_s=settings.rate_per_s, is_local=settings.is_local)
+    app.add_middleware(RequestLog)  # the outermost
     return app

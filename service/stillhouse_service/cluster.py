@@ -383,7 +383,11 @@ def _embedded(settings: Settings) -> Any:
     # Set before a worker starts: the process has this environment before numpy is imported.
     dask.config.set(
         {
-            "distributed.nanny.pre-spawn-environ": worker_environment(settings.n_threads),
+            "distributed.nanny.pre-spawn-environ": worker_environment(settings.n_threads)
+            | {
+                "STILLHOUSE_LOG_FORMAT": settings.log_format,
+                "STILLHOUSE_LOG_LEVEL": settings.log_level,
+            },
             "distributed.admin.log-length": 1000,
             # By default Dask gives up a worker that takes 15 s to start again, as it may with torch
             # to import on a busy machine, and never starts another.

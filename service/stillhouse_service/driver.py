@@ -91,6 +91,10 @@ class Driver:
         """Why nothing can be handed out on compute, as the last try found."""
         return self._compute_problem if self._compute.is_offered else None
 
+    def compute_size(self) -> tuple[int, int]:
+        """Count the stages that compute can run at once, and the workers seen alive."""
+        return self._compute.n_slots, self._compute.n_workers
+
     def _take_over(self) -> None:
         with self._store.begin() as work:
             for attempt in work.stages.running_on("compute"):

@@ -1,7 +1,7 @@
 """Everything about the server that its operator may choose.
 
-Depends on: the standard library. Read from the environment once, in a `main()`; below that,
-settings are an argument.
+Depends on: the standard library. Read once, in a `main()` (configuration.py); below that, settings
+are an argument.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import ipaddress
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from stillhouse_service.errors import Problem, SpecRejected
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Settings:
         webhook_retry_s: Pause before a delivery is tried again; doubled each time.
         webhook_tries: How often a delivery is tried before it is given up.
         lock_dir: Folder of the host lock (docs/architecture.md); empty for the default one.
+        log_format: `text` for people, `json` for programs: one object a line.
+        log_level: Least level that is logged: `debug`, `info`, `warning` or `error`.
     """
 
     database_url: str = "sqlite:///stillhouse.db"
@@ -86,6 +90,8 @@ class Settings:
     webhook_retry_s: float = 5.0
     webhook_tries: int = 10
     lock_dir: str = ""
+    log_format: str = "text"
+    log_level: str = "info"
 
     def __post_init__(self) -> None:
         problems = [
@@ -118,6 +124,8 @@ class Settings:
                     1 <= self.n_failures_to_pause <= max(1, self.n_trials_watched),
                     f"from 1 to n_trials_watched ({self.n_trials_watched})",
                 ),
+                ("log_format", self.log_format in ("text", "json"), "`text` or `json`"),
+                ("log_level", self.log_level in LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}"),
                 (
                     "compute",
                     self.compute in ("embedded", "none") or "://" in self.compute,
@@ -170,20 +178,9 @@ class Settings:
         Raises:
             SpecRejected: A value is not of the attribute's type or out of range.
         """
-        readers = {"str": str, "str | Path": str, "int": int, "float": float}
-        values: dict[str, object] = {}
-        problems = []
-        for one in fields(cls):
-            name = f"STILLHOUSE_{one.name.upper()}"
-            if name not in environment:
-                continue
-            try:
-                values[one.name] = readers[str(one.type)](environment[name])
-            except ValueError:
-                problems.append(Problem(name, f"not a {one.type}: {environment[name]!r}"))
-        if problems:
-            raise SpecRejected(problems)
-        return cls(**values)  # type: ignore[arg-type]  # read by type just above
+        from stillhouse_service.configuration import configured
+
+        return configured(environment=environment).settings
 
 
 def read_resources(text: str) -> dict[str, float] | None:

@@ -20,6 +20,7 @@ from stillhouse_service import incumbents, listed, outcomes
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.incumbents import observed
+from stillhouse_service.instruments import PROPOSAL_S
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
@@ -166,14 +167,15 @@ class Steps:
         assert standing.problem is not None
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
-        proposals = propose(
-            standing.problem,
-            standing.history,
-            standing.pending,
-            seed=int(standing.spec["seed"]),
-            n=standing.n_wanted,
-            cheap_features=built_network(*texts, *standing.network),
-        )
+        with PROPOSAL_S.time():
+            proposals = propose(
+                standing.problem,
+                standing.history,
+                standing.pending,
+                seed=int(standing.spec["seed"]),
+                n=standing.n_wanted,
+                cheap_features=built_network(*texts, *standing.network),
+            )
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop

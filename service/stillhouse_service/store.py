@@ -14,11 +14,13 @@ from typing import Literal
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from stillhouse_service import transition_log
 from stillhouse_service.database import reads
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
 from stillhouse_service.repositories.experiments import Experiments
+from stillhouse_service.repositories.figures import Figures
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.overview import Overview
 from stillhouse_service.repositories.stages import Stages
@@ -35,6 +37,7 @@ from stillhouse_service.tables import (
     StudyRow,
     TrialRow,
 )
+from stillhouse_service.transition_log import Transition
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
@@ -63,6 +66,7 @@ class UnitOfWork:
         user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
         moved: The studies that it has moved on, or something of theirs.
+        transitions: What it has done, for the process's log.
     """
 
     def __init__(self, session: Session, now: datetime, user: str) -> None:
@@ -70,6 +74,7 @@ class UnitOfWork:
         self.user = user
         self.topics: set[Topic] = set()
         self.moved: set[str] = set()
+        self.transitions: list[Transition] = []
         self.baselines = Baselines(session)
         self.studies = Studies(session)
         self.experiments = Experiments(session)
@@ -78,6 +83,7 @@ class UnitOfWork:
         self.devices = Devices(session)
         self.log = Log(session)
         self.overview = Overview(session)
+        self.figures = Figures(session)
         self.tokens = Tokens(session)
         self.request_keys = RequestKeys(session)
         self.webhooks = Webhooks(session)
@@ -120,6 +126,8 @@ class UnitOfWork:
             case _:
                 study_id = None
         kind = kind or _EVENT_KINDS.get(type(row), "state")
+        if transition_log.is_wanted(kind):
+            self._say(row, study_id, kind, who, before, after, reason)
         self.log.add(
             EventRow(
                 at=self.now,
@@ -136,6 +144,33 @@ class UnitOfWork:
             self.moved.add(study_id)
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
+
+    def _say(
+        self,
+        row: Stateful,
+        study_id: str | None,
+        kind: str,
+        who: str,
+        before: str | None,
+        after: str | None,
+        reason: str | None,
+    ) -> None:
+        """Keep a line for the process's log."""
+        stage = row if isinstance(row, StageRow) else None
+        if isinstance(row, AttemptRow):
+            stage = self.stages.stage(row.stage_id)
+        ids = {
+            "study": study_id,
+            "trial": row.id if isinstance(row, TrialRow) else stage and stage.trial_id,
+            "baseline": row.id if isinstance(row, BaselineRow) else stage and stage.baseline_id,
+            "stage": stage and stage.id,
+            "lease": row.id if isinstance(row, AttemptRow) else None,
+            "who": who,
+        }
+        moved = f"{before} -> {after}" if before and after else after or kind
+        text = f"{row.__tablename__} {row.id}: {moved}" + (f" ({reason})" if reason else "")
+        known = {name: one for name, one in ids.items() if one}
+        self.transitions.append(Transition(kind, text, known))
 
     def audit(
         self,
@@ -183,6 +218,7 @@ class Store:
             session.connection()  # the write lock comes first: time stamps are in commit order
             work = UnitOfWork(session, self._clock(), user)
             yield work
+        transition_log.tell(work.transitions)
         commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
             listener(commit)

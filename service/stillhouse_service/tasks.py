@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from uuid import uuid4
 import distributed
 import torch
 
+from stillhouse_benchmark import logs
+from stillhouse_benchmark.logs import about
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.compress import CompressionTask, compress
 from stillhouse_compression.dry_run import dry_run
@@ -40,6 +43,15 @@ _STORE_REST_S = 2.0  # between two tries to write to a store that is full or gon
 _ONE_AT_A_TIME = threading.Lock()
 
 
+def dask_setup(_worker: object) -> None:
+    """Log as the operator wishes; Dask calls this in every worker process that it starts."""
+    environment = os.environ.get
+    logs.configure(
+        environment("STILLHOUSE_LOG_FORMAT") or "text",
+        environment("STILLHOUSE_LOG_LEVEL") or "warning",
+    )
+
+
 def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
     """Run one stage; whatever goes wrong is part of the answer.
 
@@ -52,7 +64,11 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
         `{"artifacts", "metrics", "details"}`, or `{"failure": {"stage", "failure_class",
         "reason", "log"}}`, or `{"is_cancelled": True}`.
     """
-    with StageLog() as log, _Watch(surroundings, log) as watch:
+    with (
+        about(lease=surroundings.attempt_id, stage=surroundings.stage_id),
+        StageLog() as log,
+        _Watch(surroundings, log) as watch,
+    ):
         try:
             return _run(kind, order, surroundings, watch, log)
         except Cancelled:

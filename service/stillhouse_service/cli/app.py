@@ -12,6 +12,7 @@ from stillhouse_service.cli import (
     asking,
     bench,
     compute_worker,
+    config,
     dataset,
     db,
     demonstration,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(serving.serve)
 app.command()(doctor.doctor)
+app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("compute-worker")(compute_worker.compute_worker)

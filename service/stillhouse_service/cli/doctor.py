@@ -5,13 +5,12 @@ Depends on: typer; diagnosis, which is imported when it is asked for.
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
-from stillhouse_service.cli.options import AsJson, print_json
-from stillhouse_service.settings import Settings
+from stillhouse_service.cli.options import AsJson, Config, print_json
+from stillhouse_service.configuration import configured
 
 _WORDS = {"ok": "ok", "degraded": "warn", "failed": "fail"}
 
@@ -20,6 +19,7 @@ def doctor(
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out what takes long: starting compute.")
     ] = False,
+    config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at database, files, compute, devices and tokens, without a server or beside one.
@@ -28,9 +28,9 @@ def doctor(
     """
     from stillhouse_service.diagnosis import diagnose, shown
 
-    settings = Settings.from_environment(os.environ)
+    found = configured(file=config)
     parts = []
-    for part in diagnose(settings, is_quick=quick):
+    for part in diagnose(found.settings, is_quick=quick):
         parts.append(part)
         if not as_json:
             typer.echo(f"{_WORDS[part.state]:6}{part.name:12}{part.says}")
