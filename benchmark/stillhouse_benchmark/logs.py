@@ -18,7 +18,7 @@ from stillhouse_benchmark.errors import BenchmarkError
 FORMATS = ("text", "json")
 _SECRETS = re.compile(
     r"shs_[A-Za-z0-9_\-]+"  # API tokens
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password of a URL
+    r"|(?<=://)(?P<user>[^/\s?:@]*:)[^/\s?]*(?=@)"  # the password in a URL
     r"|(?<=[Bb]earer )[^\s\"']+"
     r"|(?<=password=)[^\s&\"']+"
 )
@@ -82,7 +82,7 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         # Before it is JSON: what is hidden must not take a quote or a backslash along.
-        safe = {name: _without_secrets(str(value)) for name, value in line.items()}
+        safe = {name: without_secrets(str(value)) for name, value in line.items()}
         return json.dumps(safe, ensure_ascii=False)
 
 
@@ -96,7 +96,7 @@ class PlainLines(logging.Formatter):
         line += f"  [{ids.strip()}]" if ids else ""
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return _without_secrets(line)
+        return without_secrets(line)
 
 
 def _time(record: logging.LogRecord) -> datetime:
@@ -108,5 +108,6 @@ def _ids(record: logging.LogRecord) -> dict[str, str]:
     return {**_about.get(), **getattr(record, "about", _EMPTY)}
 
 
-def _without_secrets(text: str) -> str:
-    return _SECRETS.sub(_HIDDEN, text)
+def without_secrets(text: str) -> str:
+    """Replace tokens and passwords; a URL's user stays."""
+    return _SECRETS.sub(lambda found: (found["user"] or "") + _HIDDEN, text)

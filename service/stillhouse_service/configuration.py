@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError, create_model
 from pydantic_settings import (
@@ -25,9 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
+from stillhouse_benchmark.logs import without_secrets
 from stillhouse_service.errors import Problem, SpecRejected
 from stillhouse_service.settings import Settings
 
@@ -40,7 +38,6 @@ NAMES = tuple(one.name for one in dataclasses.fields(Settings))
 # What other programs of ours read.
 _OTHERS = ("CONFIG", "DATA_DIR", "SERVER", "TOKEN")
 _OTHER_KINDS = ("BENCH_", "DEMO", "PYTHON_", "REQUIRE", "TEST_")
-_HIDDEN = "***"
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Configuration:
     def shown(self, name: str) -> Any:
         """A setting's value, with its secrets hidden."""
         value = getattr(self.settings, name)
-        return hidden(value) if isinstance(value, str) else value
+        return without_secrets(value) if isinstance(value, str) else value
 
 
 class _Given(BaseSettings):
@@ -136,20 +133,6 @@ def configured(
             [Problem(_whose(one.path, origins), one.message) for one in refused.problems]
         ) from None
     return Configuration(settings, origins, path, _unknown(environment))
-
-
-def hidden(text: str) -> str:
-    """Hide the passwords of a URL; anything else stays as it is."""
-    if "://" not in text:
-        return text
-    try:
-        url = make_url(text)
-        if "password" in url.query:
-            url = url.update_query_dict({"password": _HIDDEN})
-        return url.render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        user = urlsplit(text).netloc.rpartition("@")[0]
-        return text.replace(f"{user}@", f"{_HIDDEN}@", 1) if user else text
 
 
 def _file(named: Path | None) -> Path | None:

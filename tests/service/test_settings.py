@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillhouse_service.configuration import NAMES, configured, hidden
+from stillhouse_benchmark.logs import without_secrets
+from stillhouse_service.configuration import NAMES, configured
 from stillhouse_service.errors import SpecRejected
 from stillhouse_service.settings import Settings
 
@@ -160,7 +161,7 @@ def test_config_show_tells_values_and_origins_but_no_password(
     database, artifacts = told["settings"]["database_url"], told["settings"]["artifact_dir"]
     assert database["value"] == "postgresql://me:***@host/name"
     assert database["origin"] == "STILLHOUSE_DATABASE_URL"
-    assert artifacts == {"value": "s3://***@bucket/x", "origin": "stillhouse.toml:1"}
+    assert artifacts == {"value": "s3://me:***@bucket/x", "origin": "stillhouse.toml:1"}
     assert told["settings"]["port"] == {"value": 8470, "origin": "default"}
     assert told["unknown"] == {"STILLHOUSE_DATABSE_URL": "STILLHOUSE_DATABASE_URL"}
     status, table, warned = run("config", "show")
@@ -172,16 +173,15 @@ def test_config_show_tells_values_and_origins_but_no_password(
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("postgresql://me:p@ss@host/x", "***"),
-        ("postgresql://host/x?user=me&password=secret", "***"),
-        ("s3://key:secret@bucket", "s3://***@bucket"),
+        ("postgresql://me:p@ss@host/x", "postgresql://me:***@host/x"),
+        ("postgresql://host:1/x?password=secret&a=b", "postgresql://host:1/x?password=***&a=b"),
+        ("s3://key:secret@bucket", "s3://key:***@bucket"),
         ("/srv/a:b@c", "/srv/a:b@c"),
         ("sqlite:///a.db", "sqlite:///a.db"),
     ],
 )
 def test_passwords_of_urls_are_hidden(text: str, wanted: str) -> None:
-    assert wanted in hidden(text)
-    assert "secret" not in hidden(text) and "p@ss" not in hidden(text)
+    assert without_secrets(text) == wanted
 
 
 def test_commands_beside_the_server_use_its_database(run: Any, tmp_path: Path) -> None:
