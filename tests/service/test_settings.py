@@ -1,4 +1,4 @@
-"""Settings from the command line, the environment and stillhouse.toml: which wins, and who it was."""
+"""Settings from the command line, the environment, stillhouse.toml: which wins, who it was."""
 
 import json
 from dataclasses import fields
