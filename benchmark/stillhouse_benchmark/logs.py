@@ -67,6 +67,12 @@ def configure(kind: str, level: str = "info", stream: IO[str] | None = None) -> 
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
+def trace_of(traceparent: object) -> str | None:
+    """Read the trace's id off a W3C `traceparent`; None where there is none."""
+    parts = traceparent.split("-") if isinstance(traceparent, str) else []
+    return parts[1] if len(parts) == 4 else None
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, event, and the ids it is about."""
 

@@ -27,7 +27,7 @@ from stillhouse_benchmark.errors import (
     WrongContent,
 )
 from stillhouse_benchmark.heartbeat import Heartbeat
-from stillhouse_benchmark.logs import about
+from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_benchmark.protocol import (
     CheckJob,
     CheckResult,
@@ -144,7 +144,8 @@ class DeviceLoop:
 
     def _do(self, lease: Lease) -> None:
         """One job, to whatever end; every line of the log names its lease."""
-        with about(lease=lease.id, job=lease.job.id, device=self.device):
+        trace = trace_of(lease.traceparent)
+        with about(lease=lease.id, job=lease.job.id, device=self.device, trace=trace):
             self._do_job(lease)
 
     def _do_job(self, lease: Lease) -> None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
-from stillhouse_service import readiness
+from stillhouse_service import readiness, tracing
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.asking import Asking
@@ -130,6 +130,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(names_something)],
+        **tracing.of_requests(),
     )
     app.state.settings = settings
     app.state.is_guarded = not settings.is_local

@@ -19,6 +19,7 @@ from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import attempts, incumbents, listed, outcomes, warm_start
 from stillhouse_service.errors import Conflict, LeaseLost, Problem, SpecRejected
 from stillhouse_service.failures import Failure
+from stillhouse_service.instruments import PROPOSAL_S
 from stillhouse_service.objectives import RANGES
 from stillhouse_service.once import Once
 from stillhouse_service.settings import Settings
@@ -91,7 +92,8 @@ class Asking:
             try:
                 seed = int(study.spec["seed"])
                 problem = incumbents.problem_of(study)
-                proposals = propose(problem, history, pending, seed=seed, n=n_new)
+                with PROPOSAL_S.time():
+                    proposals = propose(problem, history, pending, seed=seed, n=n_new)
             except SpaceExhausted as end:
                 reason = f"all {end.n_configs} configs of the space were tried"
             else:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps
+from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps, tracing
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.clock import ClockWatch
 from stillhouse_service.compute import Compute, End, needs_of
@@ -265,7 +265,8 @@ class Driver:
             if stage.state != StageState.WAITING:
                 return  # cancelled meanwhile
             attempt = attempts.start(work, stage, self._compute.name, lease_s=None)
-            kind, order = stage.kind, stage.order
+            kind = stage.kind
+            order = {**stage.order, "traceparent": tracing.traceparent_of(stage, attempt)}
         try:
             self._compute.submit(attempt.id, stage_id, kind, order)
         except Exception:

@@ -21,7 +21,7 @@ from stillhouse_benchmark.protocol import (
     Registered,
     Result,
 )
-from stillhouse_service import attempts, dry_runs, failures, outcomes
+from stillhouse_service import attempts, dry_runs, failures, outcomes, tracing
 from stillhouse_service.errors import LeaseLost, NotFound
 from stillhouse_service.ids import new_id
 from stillhouse_service.jobs import job_of
@@ -94,7 +94,13 @@ def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) 
         return None
     job = job_of(work, stage, device)
     attempt = attempts.start(work, stage, holder=device.id, lease_s=settings.lease_s)
-    return Lease(id=attempt.id, token=attempt.token, expires_in_s=settings.lease_s, job=job)
+    return Lease(
+        id=attempt.id,
+        token=attempt.token,
+        expires_in_s=settings.lease_s,
+        job=job,
+        traceparent=tracing.traceparent_of(stage, attempt),
+    )
 
 
 def serves(device: DeviceRow) -> tuple[str, ...]:
@@ -140,6 +146,7 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way
+    work.took_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)

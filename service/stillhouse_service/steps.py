@@ -5,6 +5,7 @@ Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,6 +168,7 @@ class Steps:
         assert standing.problem is not None
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
+        begun_s = time.perf_counter()
         with PROPOSAL_S.time():
             proposals = propose(
                 standing.problem,
@@ -176,6 +178,7 @@ class Steps:
                 n=standing.n_wanted,
                 cheap_features=built_network(*texts, *standing.network),
             )
+        took_s = time.perf_counter() - begun_s
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop
@@ -185,6 +188,7 @@ class Steps:
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought
             unknown = listed.ended_since(work, standing.pending_ids)
+            work.proposal_s = took_s
             for i, proposal in enumerate(proposals):
                 number = standing.n_trials + i
                 trial = start_trial(

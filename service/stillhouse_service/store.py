@@ -14,7 +14,7 @@ from typing import Literal
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from stillhouse_service import transition_log
+from stillhouse_service import tracing, transition_log
 from stillhouse_service.database import reads
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
@@ -28,7 +28,15 @@ from stillhouse_service.repositories.studies import Studies
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
 from stillhouse_service.repositories.webhooks import Webhooks
-from stillhouse_service.states import AnyState, StageState, check_move, is_final
+from stillhouse_service.states import (
+    AnyState,
+    AttemptState,
+    BaselineState,
+    StageState,
+    TrialState,
+    check_move,
+    is_final,
+)
 from stillhouse_service.tables import (
     AttemptRow,
     BaselineRow,
@@ -37,11 +45,21 @@ from stillhouse_service.tables import (
     StudyRow,
     TrialRow,
 )
-from stillhouse_service.transition_log import Transition
+from stillhouse_service.transition_log import Lived, Transition
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
+# A lost attempt is over for who watches, though a late result of it may still be taken.
+_ENDED = frozenset(
+    state
+    for kind in (BaselineState, TrialState, AttemptState)
+    for state in kind
+    if is_final(state) or state == AttemptState.LOST
+)
+_FAILED = frozenset(
+    {BaselineState.FAILED, TrialState.FAILED, AttemptState.FAILED, AttemptState.LOST}
+)
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 
 
@@ -66,7 +84,9 @@ class UnitOfWork:
         user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
         moved: The studies that it has moved on, or something of theirs.
-        transitions: What it has done, for the process's log.
+        transitions: What it has done, for the process's log and traces.
+        took_s: By an attempt's id, how long the device says that it worked on it.
+        proposal_s: How long the optimizer took for the trials that it makes.
     """
 
     def __init__(self, session: Session, now: datetime, user: str) -> None:
@@ -75,6 +95,8 @@ class UnitOfWork:
         self.topics: set[Topic] = set()
         self.moved: set[str] = set()
         self.transitions: list[Transition] = []
+        self.took_s: dict[str, float] = {}
+        self.proposal_s: float | None = None
         self.baselines = Baselines(session)
         self.studies = Studies(session)
         self.experiments = Experiments(session)
@@ -126,7 +148,7 @@ class UnitOfWork:
             case _:
                 study_id = None
         kind = kind or _EVENT_KINDS.get(type(row), "state")
-        if transition_log.is_wanted(kind):
+        if transition_log.is_wanted(kind) or tracing.is_on():
             self._say(row, study_id, kind, who, before, after, reason)
         self.log.add(
             EventRow(
@@ -170,7 +192,21 @@ class UnitOfWork:
         moved = f"{before} -> {after}" if before and after else after or kind
         text = f"{row.__tablename__} {row.id}: {moved}" + (f" ({reason})" if reason else "")
         known = {name: one for name, one in ids.items() if one}
-        self.transitions.append(Transition(kind, text, known))
+        self.transitions.append(Transition(kind, text, known, self._life_of(row, stage, reason)))
+
+    def _life_of(self, row: Stateful, stage: StageRow | None, reason: str | None) -> Lived | None:
+        match row:
+            case TrialRow() | BaselineRow():
+                name, begun_at = row.__tablename__, row.created_at
+            case AttemptRow() if stage is not None:
+                name, begun_at = stage.kind, row.started_at
+            case _:
+                return None
+        ended_at = row.finished_at or self.now if row.state in _ENDED else None
+        error = reason or str(row.state) if row.state in _FAILED else None
+        is_new = isinstance(row, TrialRow) and ended_at is None
+        took_s = self.proposal_s if is_new else self.took_s.get(row.id)
+        return Lived(row.id, name, str(row.state), begun_at, ended_at, took_s, error)
 
     def audit(
         self,
@@ -219,6 +255,7 @@ class Store:
             work = UnitOfWork(session, self._clock(), user)
             yield work
         transition_log.tell(work.transitions)
+        tracing.tell(work.transitions)
         commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
             listener(commit)

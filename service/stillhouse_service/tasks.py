@@ -20,7 +20,7 @@ import distributed
 import torch
 
 from stillhouse_benchmark import logs
-from stillhouse_benchmark.logs import about
+from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.compress import CompressionTask, compress
 from stillhouse_compression.dry_run import dry_run
@@ -65,7 +65,11 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
         "reason", "log"}}`, or `{"is_cancelled": True}`.
     """
     with (
-        about(lease=surroundings.attempt_id, stage=surroundings.stage_id),
+        about(
+            lease=surroundings.attempt_id,
+            stage=surroundings.stage_id,
+            trace=trace_of(order.get("traceparent")),
+        ),
         StageLog() as log,
         _Watch(surroundings, log) as watch,
     ):

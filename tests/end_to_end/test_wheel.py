@@ -81,7 +81,7 @@ pruners:
 policies:
   - pruner: {instance_name: filters}
     starting_epoch: 0
-    ending_epoch: 1
+    ending_epoch: 2
     frequency: 1
 """
 
@@ -126,7 +126,7 @@ def test_the_services_of_the_compose_file_run_a_study(
                 "device": "CPU",
                 "baseline": client.baselines.wait(baseline.id, timeout_s=300).id,
                 "template": _TEMPLATE,
-                "training": "epochs: 2\nlr: !float {low: 0.001, high: 0.1, default: 0.01}\n",
+                "training": "epochs: 3\nlr: !float {low: 0.001, high: 0.1, default: 0.01}\n",
                 "objectives": ["latency_ratio"],
                 "constraints": ["top1_drop <= 1.0"],
                 "budget": {"trials": 2},
