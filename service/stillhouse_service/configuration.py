@@ -83,11 +83,10 @@ class _Given(BaseSettings):
 
 
 _KINDS: Mapping[str, Any] = {"str": str, "str | Path": str, "int": int, "float": float}
-_Model: type[BaseSettings] = create_model(
-    "_Model",
-    __base__=_Given,
-    **{one.name: (_KINDS[str(one.type)] | None, None) for one in dataclasses.fields(Settings)},
-)
+_MEMBERS: dict[str, Any] = {
+    one.name: (_KINDS[str(one.type)] | None, None) for one in dataclasses.fields(Settings)
+}
+_Model: type[BaseSettings] = create_model("_Model", __base__=_Given, **_MEMBERS)
 
 
 def configured(

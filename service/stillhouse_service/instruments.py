@@ -12,7 +12,8 @@ from typing import Any
 from prometheus_client import Histogram, disable_created_metrics
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-disable_created_metrics()  # a second line for each histogram, which nobody asks for
+# A second line for each histogram, which nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # ships without its type
 PROPOSAL_S = Histogram(
     "stillhouse_proposal_seconds",
     "Time that the optimizer took for a proposal, in this process since its start",

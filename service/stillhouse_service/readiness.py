@@ -193,8 +193,8 @@ def clock(engine: Engine, now: Callable[[], datetime]) -> Part:
         by = _said(ours - theirs)
         return Part("clock", "degraded", f"this machine's clock is {by} the database's", cure)
     if newest is not None and newest - ours > _LEAST_SKEW:
-        by = (newest - ours).total_seconds()
-        says = f"the newest line of the log was written {by:.0f} s from now"
+        ahead_s = (newest - ours).total_seconds()
+        says = f"the newest line of the log was written {ahead_s:.0f} s from now"
         return Part("clock", "degraded", f"{says}: this clock is behind, or that one was", cure)
     return Part("clock", "ok", "agrees with the database")
 

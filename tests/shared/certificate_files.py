@@ -16,7 +16,16 @@ def make_certificate(folder: Path, name: str, days: int = 2, authority: str = "c
     """Write `<name>.pem` and `<name>-key.pem`, good for `days` from now; -1: run out."""
     request = ("-keyout", f"{name}-key.pem", "-out", f"{name}.csr", "-subj", "/CN=127.0.0.1")
     _openssl(folder, "req", *_KEY, *request)
-    by = ("-CA", f"{authority}.pem", "-CAkey", f"{authority}-key.pem", "-CAcreateserial")
+    (folder / "names.cnf").write_text("subjectAltName=IP:127.0.0.1\n")
+    by = (
+        "-extfile",
+        "names.cnf",
+        "-CA",
+        f"{authority}.pem",
+        "-CAkey",
+        f"{authority}-key.pem",
+        "-CAcreateserial",
+    )
     signed = ("-in", f"{name}.csr", "-out", f"{name}.pem", "-days", str(days))
     _openssl(folder, "x509", "-req", *signed, *by)
 

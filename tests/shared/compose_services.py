@@ -38,7 +38,7 @@ def dockerfile() -> list[tuple[str, str]]:
 
 def image_environment() -> dict[str, str]:
     """What the image itself sets."""
-    found = {}
+    found: dict[str, str] = {}
     for instruction, rest in dockerfile():
         if instruction == "ENV":
             found |= dict(one.split("=", 1) for one in rest.split())

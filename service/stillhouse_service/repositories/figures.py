@@ -138,8 +138,8 @@ class Figures:
             .group_by(StageRow.lane, StageRow.kind, AttemptRow.state, holder)
         )
         return [
-            Ended(*row[:5], float(row[5]), tuple(int(n) for n in row[6:]))
-            for row in self._session.execute(query)
+            Ended(lane, kind, outcome, holder, n, float(total_s), tuple(int(one) for one in counts))
+            for lane, kind, outcome, holder, n, total_s, *counts in self._session.execute(query)
         ]
 
     def ended_since(
@@ -170,6 +170,7 @@ class Figures:
         return [
             (lane, kind, AttemptState(outcome), holder if lane == "device" else "", begun, ended)
             for lane, kind, outcome, holder, begun, ended in self._session.execute(query)
+            if outcome is not None and ended is not None
         ]
 
     def noise(self, limit: int) -> list[tuple[str, float]]:
