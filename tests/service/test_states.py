@@ -501,7 +501,7 @@ def test_why_a_study_ended_stands_longer_than_why_it_waited(world: Any) -> None:
 
     crowded.between = reject
     watchdog = Watchdog(crowded, walk.settings)
-    watchdog.look(None, {})
+    watchdog.look(None, {}, {})
     assert crowded.between is None  # it had something to say
     assert walk.store_read_study().reason == "a reason of its own"
 
