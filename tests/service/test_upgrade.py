@@ -37,7 +37,7 @@ def _revisions() -> list[str]:
 
 @pytest.fixture(params=STORED, ids=lambda path: path.stem)
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """A finished study of two trials, written by the version whose schema it was."""
+    """A finished study of two trials, with what each schema added."""
     path = tmp_path / "old.db"
     with closing(sqlite3.connect(path)) as old:
         old.executescript(request.param.read_text())

@@ -1,0 +1,19 @@
+"""Who drives which study, rungs of trainings."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("study", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
+    with op.batch_alter_table("study") as study:
+        study.alter_column("revision", existing_type=sa.Integer(), server_default=None)
+
+
+def downgrade() -> None:
+    op.drop_column("study", "revision")
