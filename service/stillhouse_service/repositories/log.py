@@ -6,7 +6,7 @@ Depends on: sqlalchemy.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import JSON, Text, cast, delete, select
 from sqlalchemy.orm import Session
