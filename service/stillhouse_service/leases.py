@@ -146,7 +146,7 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way
-    work.took_s[attempt.id] = measured.duration_s
+    work.spent.on_device_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)

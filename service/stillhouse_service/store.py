@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
-from stillhouse_service import tracing, transition_log
+from stillhouse_service import transition_log
 from stillhouse_service.database import reads
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
@@ -28,15 +28,7 @@ from stillhouse_service.repositories.studies import Studies
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
 from stillhouse_service.repositories.webhooks import Webhooks
-from stillhouse_service.states import (
-    AnyState,
-    AttemptState,
-    BaselineState,
-    StageState,
-    TrialState,
-    check_move,
-    is_final,
-)
+from stillhouse_service.states import AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
     AttemptRow,
     BaselineRow,
@@ -45,21 +37,13 @@ from stillhouse_service.tables import (
     StudyRow,
     TrialRow,
 )
-from stillhouse_service.transition_log import Lived, Transition
+from stillhouse_service.transitions import Spent, Transition, describe
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
-# A lost attempt is over for who watches, though a late result of it may still be taken.
-_ENDED = frozenset(
-    state
-    for kind in (BaselineState, TrialState, AttemptState)
-    for state in kind
-    if is_final(state) or state == AttemptState.LOST
-)
-_FAILED = frozenset(
-    {BaselineState.FAILED, TrialState.FAILED, AttemptState.FAILED, AttemptState.LOST}
-)
+_CHANGED = "changed"  # in a session's info: the studies whose answer will be another
+_UNSHOWN = {"progress"}  # of a trial: what its study's answer does not show
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 
 
@@ -85,8 +69,7 @@ class UnitOfWork:
         topics: Who is to be told when it has been committed.
         moved: The studies that it has moved on, or something of theirs.
         transitions: What it has done, for the process's log and traces.
-        took_s: By an attempt's id, how long the device says that it worked on it.
-        proposal_s: How long the optimizer took for the trials that it makes.
+        spent: Times for them that no row keeps.
     """
 
     def __init__(self, session: Session, now: datetime, user: str) -> None:
@@ -95,8 +78,7 @@ class UnitOfWork:
         self.topics: set[Topic] = set()
         self.moved: set[str] = set()
         self.transitions: list[Transition] = []
-        self.took_s: dict[str, float] = {}
-        self.proposal_s: float | None = None
+        self.spent = Spent(None, {})
         self.baselines = Baselines(session)
         self.studies = Studies(session)
         self.experiments = Experiments(session)
@@ -148,8 +130,12 @@ class UnitOfWork:
             case _:
                 study_id = None
         kind = kind or _EVENT_KINDS.get(type(row), "state")
-        if transition_log.is_wanted(kind) or tracing.is_on():
-            self._say(row, study_id, kind, who, before, after, reason)
+        if transition_log.is_wanted(kind):
+            stage = row if isinstance(row, StageRow) else None
+            if isinstance(row, AttemptRow):
+                stage = self.stages.stage(row.stage_id)
+            what = describe(row, stage, kind, who, before, after, reason, self.now, self.spent)
+            self.transitions.append(what)
         self.log.add(
             EventRow(
                 at=self.now,
@@ -166,47 +152,6 @@ class UnitOfWork:
             self.moved.add(study_id)
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
-
-    def _say(
-        self,
-        row: Stateful,
-        study_id: str | None,
-        kind: str,
-        who: str,
-        before: str | None,
-        after: str | None,
-        reason: str | None,
-    ) -> None:
-        """Keep a line for the process's log."""
-        stage = row if isinstance(row, StageRow) else None
-        if isinstance(row, AttemptRow):
-            stage = self.stages.stage(row.stage_id)
-        ids = {
-            "study": study_id,
-            "trial": row.id if isinstance(row, TrialRow) else stage and stage.trial_id,
-            "baseline": row.id if isinstance(row, BaselineRow) else stage and stage.baseline_id,
-            "stage": stage and stage.id,
-            "lease": row.id if isinstance(row, AttemptRow) else None,
-            "who": who,
-        }
-        moved = f"{before} -> {after}" if before and after else after or kind
-        text = f"{row.__tablename__} {row.id}: {moved}" + (f" ({reason})" if reason else "")
-        known = {name: one for name, one in ids.items() if one}
-        self.transitions.append(Transition(kind, text, known, self._life_of(row, stage, reason)))
-
-    def _life_of(self, row: Stateful, stage: StageRow | None, reason: str | None) -> Lived | None:
-        match row:
-            case TrialRow() | BaselineRow():
-                name, begun_at = row.__tablename__, row.created_at
-            case AttemptRow() if stage is not None:
-                name, begun_at = stage.kind, row.started_at
-            case _:
-                return None
-        ended_at = row.finished_at or self.now if row.state in _ENDED else None
-        error = reason or str(row.state) if row.state in _FAILED else None
-        is_new = isinstance(row, TrialRow) and ended_at is None
-        took_s = self.proposal_s if is_new else self.took_s.get(row.id)
-        return Lived(row.id, name, str(row.state), begun_at, ended_at, took_s, error)
 
     def audit(
         self,
@@ -239,6 +184,7 @@ class Store:
         """Use `engine`, whose schema must be this version's, and `clock` for every time stamp."""
         self._clock = clock
         self._writing = sessionmaker(engine, expire_on_commit=False)
+        event.listen(self._writing, "before_flush", _note_changes)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
@@ -254,8 +200,9 @@ class Store:
             session.connection()  # the write lock comes first: time stamps are in commit order
             work = UnitOfWork(session, self._clock(), user)
             yield work
+            session.flush()
+            work.studies.revise(session.info.get(_CHANGED, ()))
         transition_log.tell(work.transitions)
-        tracing.tell(work.transitions)
         commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
             listener(commit)
@@ -265,3 +212,22 @@ class Store:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
             yield UnitOfWork(session, self._clock(), USER)
+
+
+def _note_changes(session: Session, _context: object, _instances: object) -> None:
+    """Remember whose studies' rows are about to be written."""
+    changed = session.info.setdefault(_CHANGED, set())
+    for row in (*session.new, *session.dirty):
+        match row:
+            case StudyRow():
+                changed.add(row.id)
+            case TrialRow() if row in session.new or _is_shown(row):
+                changed.add(row.study_id)
+
+
+def _is_shown(row: TrialRow) -> bool:
+    """Tell whether something has changed that a study's answer may show."""
+    return any(
+        attribute.key not in _UNSHOWN and attribute.history.has_changes()
+        for attribute in inspect(row).attrs
+    )

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from stillhouse_service.errors import ExtraMissing
-from stillhouse_service.transition_log import Transition
+from stillhouse_service.transitions import Transition
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
