@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ from uuid import uuid4
 import distributed
 import torch
 
-from stillhouse_benchmark import logs
 from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.compress import CompressionTask, compress
@@ -32,6 +30,7 @@ from stillhouse_compression.training import Recipe
 from stillhouse_service import checkpoints
 from stillhouse_service.artifacts import Artifact, ArtifactStore
 from stillhouse_service.cluster import PROGRESS_TOPIC, Surroundings
+from stillhouse_service.compute_log import log_as_told
 from stillhouse_service.device_data import store_split
 from stillhouse_service.errors import ArtifactTooLarge, ServiceError
 from stillhouse_service.stage_log import StageLog
@@ -45,11 +44,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def dask_setup(_worker: object) -> None:
     """Log as the operator wishes; Dask calls this in every worker process that it starts."""
-    environment = os.environ.get
-    logs.configure(
-        environment("STILLHOUSE_LOG_FORMAT") or "text",
-        environment("STILLHOUSE_LOG_LEVEL") or "warning",
-    )
+    log_as_told()
 
 
 def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
