@@ -16,6 +16,7 @@ from typing import IO, Iterator, Mapping
 from stillhouse_benchmark.errors import BenchmarkError
 
 FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
 _SECRETS = re.compile(
     r"shs_[A-Za-z0-9_\-]+"  # API tokens
     r"|(?<=://)(?P<user>[^/\s?:@]*:)[^/\s?]*(?=@)"  # the password in a URL
@@ -53,14 +54,15 @@ def configure(kind: str, level: str = "info", stream: IO[str] | None = None) -> 
 
     Args:
         kind: Of `FORMATS`.
-        level: The least that is logged, `debug` to `error`.
+        level: The least that is logged, of `LEVELS`.
         stream: Where to.
 
     Raises:
-        BenchmarkError: There is no such format.
+        BenchmarkError: There is no such format or level.
     """
-    if kind not in FORMATS:
-        raise BenchmarkError(f"no log format {kind!r}; there are {' and '.join(FORMATS)}")
+    for what, one, known_ones in (("format", kind, FORMATS), ("level", level, LEVELS)):
+        if one not in known_ones:
+            raise BenchmarkError(f"no log {what} {one!r}; wanted one of {', '.join(known_ones)}")
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines() if kind == "json" else PlainLines())
     handler.setLevel(level.upper())  # a logger of its own level passes the root's by

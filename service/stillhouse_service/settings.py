@@ -1,6 +1,6 @@
 """Everything about the server that its operator may choose.
 
-Depends on: the standard library. Read once, in a `main()` (configuration.py); below that, settings
+Depends on: stillhouse_benchmark.logs. Read once, in a `main()` (configuration.py); below that, settings
 are an argument.
 """
 
@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stillhouse_benchmark.logs import FORMATS, LEVELS
 from stillhouse_service.errors import Problem, SpecRejected
-
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,8 @@ class Settings:
                     1 <= self.n_failures_to_pause <= max(1, self.n_trials_watched),
                     f"from 1 to n_trials_watched ({self.n_trials_watched})",
                 ),
-                ("log_format", self.log_format in ("text", "json"), "`text` or `json`"),
-                ("log_level", self.log_level in LOG_LEVELS, f"one of {', '.join(LOG_LEVELS)}"),
+                ("log_format", self.log_format in FORMATS, f"one of {', '.join(FORMATS)}"),
+                ("log_level", self.log_level in LEVELS, f"one of {', '.join(LEVELS)}"),
                 (
                     "compute",
                     self.compute in ("embedded", "none") or "://" in self.compute,

@@ -101,3 +101,13 @@ def test_lines_for_people_name_what_they_are_about(stream: io.StringIO) -> None:
     first, second = stream.getvalue().splitlines()
     assert first.endswith("INFO it goes on  [study=std_1 lease=lse_1]")
     assert second.endswith("INFO alone")
+
+
+@pytest.mark.parametrize(("name", "value"), [("FORMAT", "xml"), ("LEVEL", "loud")])
+def test_a_compute_worker_refuses_a_log_that_is_none(
+    run: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"STILLHOUSE_LOG_{name}", value)
+    status, _, said = run("compute-worker", "tcp://127.0.0.1:9")
+    assert status == 2
+    assert f"no log {name.lower()} '{value}'" in said
