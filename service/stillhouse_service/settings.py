@@ -1,7 +1,7 @@
 """Everything about the server that its operator may choose.
 
-Depends on: stillhouse_benchmark.logs. Read once, in a `main()` (configuration.py); below that, settings
-are an argument.
+Depends on: stillhouse_benchmark.logs. Read once, in a `main()` (configuration.py); below that,
+settings are an argument.
 """
 
 from __future__ import annotations
