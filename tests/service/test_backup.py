@@ -45,7 +45,7 @@ def test_a_restored_copy_goes_on_where_it_was_made(
     folder = tmp_path / "restored"
     shutil.copytree(first.settings.artifact_dir, folder)
     host.measure(lease, ratio=0.9)
-    host.play(first, study, [0.8])
+    host.play(first, study, [0.8, 0.9])
     first.stop()
 
     where = ("--database", copy, "--artifacts", str(folder))
