@@ -1,6 +1,7 @@
 """`/healthz` and `/readyz`: what a server stands on is taken away, and it says so."""
 
 import asyncio
+import re
 import shutil
 import threading
 import time
@@ -26,6 +27,7 @@ HOUR = timedelta(hours=1)
 def _ready(server: Any, wanted_status: int = 200) -> tuple[str, dict[str, Any]]:
     """What `/readyz` says now, not what it said a moment ago: overall, and by part."""
     server.app.state.readiness._found.clear()
+    server.app.state.readiness._patience_s = 60.0  # of a busy machine
     answer = server.http.get("/readyz")
     assert answer.status_code == wanted_status, answer.text
     told = answer.json()
@@ -98,7 +100,7 @@ def test_too_little_room_is_told_before_it_is_used_up(serve: Any) -> None:
 
 @on_postgres
 @pytest.mark.parametrize(
-    ("shift", "said"), [(HOUR, "3600 s ahead of"), (-HOUR, "3600 s behind")], ids=["fast", "slow"]
+    ("shift", "said"), [(HOUR, "ahead of"), (-HOUR, "behind")], ids=["fast", "slow"]
 )
 def test_a_clock_that_is_an_hour_off_postgres_is_told(
     serve: Any, shift: timedelta, said: str
@@ -106,8 +108,10 @@ def test_a_clock_that_is_an_hour_off_postgres_is_told(
     server = serve(clock=lambda: utc_now() + shift)
     status, parts = _ready(server)
     assert (status, parts["clock"]["state"]) == ("degraded", "degraded")
-    # A second may pass between the two looks.
-    assert said in parts["clock"]["says"].replace("3599", "3600").replace("3601", "3600")
+    found = re.search(r"(\d+) s (ahead of|behind)", parts["clock"]["says"])
+    assert found is not None
+    assert found[2] == said
+    assert int(found[1]) == pytest.approx(3600, abs=60)
     assert "NTP" in parts["clock"]["cure"]
 
 
