@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from record import Cell, record
-from service import _databases
 from sqlalchemy import insert, text
+from suites.filled_database import databases
 
 from stillhouse_benchmark.protocol import Device
 from stillhouse_service import leases
@@ -43,7 +43,7 @@ def main() -> None:
     """Every size on both databases; writes ``results/metrics.json``."""
     rows: list[list[Cell]] = []
     with tempfile.TemporaryDirectory() as name:
-        for database, url in _databases(Path(name)):
+        for database, url in databases(Path(name)):
             store = _opened(url)
             n_there = 0
             for n_trials in SIZES:
