@@ -184,12 +184,6 @@ def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
             time.sleep(_PAUSE_S)
 
 
-def _is_passing(error: DatabaseError) -> bool:
-    """Tell whether waiting may help; a wrong password, name or file stays wrong."""
-    said = str(error.orig)
-    return isinstance(error, OperationalError) and not any(one in said for one in _FINAL)
-
-
 @contextmanager
 def alone(engine: Engine, patience_s: float = ALONE_PATIENCE_S) -> Iterator[None]:
     """Hold a Postgres for one server: two drivers would take each other's work back.
@@ -357,6 +351,12 @@ def bring_up(engine: Engine) -> Schema:
         raise _foreign(engine, schema)
     upgrade(engine)
     return schema
+
+
+def _is_passing(error: DatabaseError) -> bool:
+    """Tell whether waiting may help; a wrong password, name or file stays wrong."""
+    said = str(error.orig)
+    return isinstance(error, OperationalError) and not any(one in said for one in _FINAL)
 
 
 def _place(engine: Engine) -> str:

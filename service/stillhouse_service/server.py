@@ -15,7 +15,6 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from stillhouse_service import tracing
 from stillhouse_service.app import build_app
 from stillhouse_service.artifact_places import Folder, place_of
 from stillhouse_service.database import alone
@@ -69,9 +68,8 @@ def serve(settings: Settings) -> None:
         SchemaMismatch: The database holds something else than this version's schema.
         Conflict: Another server uses the same artifact folder or Postgres, or it would listen to
             others than this machine while no token has been made.
-        ExtraMissing: A collector of traces is named, and the packages for that are not here.
     """
-    with tracing.sent(), _alone(settings.artifact_dir):
+    with _alone(settings.artifact_dir):
         app = build_app(settings)
         with app.state.store.read() as view:
             is_safe = settings.is_local or view.tokens.is_any_live(view.now)

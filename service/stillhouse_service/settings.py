@@ -30,6 +30,8 @@ class Settings:
         store_patience_s: How long a finished stage waits for a store that is full or gone.
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
+        log_format: `text` for people, `json` for programs: one object a line.
+        log_level: Least level that is logged: `debug`, `info`, `warning` or `error`.
         compute: `embedded` (a Dask cluster of one worker process), `none`, or the address of a
             Dask scheduler, `tcp://...` or `tls://...`.
         compute_ca: Certificate of who signs those of a `tls://` cluster, a PEM file.
@@ -56,8 +58,6 @@ class Settings:
         webhook_retry_s: Pause before a delivery is tried again; doubled each time.
         webhook_tries: How often a delivery is tried before it is given up.
         lock_dir: Folder of the host lock (docs/architecture.md); empty for the default one.
-        log_format: `text` for people, `json` for programs: one object a line.
-        log_level: Least level that is logged: `debug`, `info`, `warning` or `error`.
     """
 
     database_url: str = "sqlite:///stillhouse.db"
@@ -67,6 +67,8 @@ class Settings:
     store_patience_s: float = 3600.0
     host: str = "127.0.0.1"
     port: int = 8470
+    log_format: str = "text"
+    log_level: str = "info"
     compute: str = "embedded"
     compute_ca: str = ""
     compute_cert: str = ""
@@ -89,8 +91,6 @@ class Settings:
     webhook_retry_s: float = 5.0
     webhook_tries: int = 10
     lock_dir: str = ""
-    log_format: str = "text"
-    log_level: str = "info"
 
     def __post_init__(self) -> None:
         problems = [

@@ -14,7 +14,6 @@ from typing import Literal
 from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
-from stillhouse_service import transition_log
 from stillhouse_service.database import reads
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
@@ -37,6 +36,7 @@ from stillhouse_service.tables import (
     StudyRow,
     TrialRow,
 )
+from stillhouse_service.transition_log import is_wanted, tell
 from stillhouse_service.transitions import Spent, Transition, describe
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
@@ -130,7 +130,7 @@ class UnitOfWork:
             case _:
                 study_id = None
         kind = kind or _EVENT_KINDS.get(type(row), "state")
-        if transition_log.is_wanted(kind):
+        if is_wanted(kind):
             stage = row if isinstance(row, StageRow) else None
             if isinstance(row, AttemptRow):
                 stage = self.stages.stage(row.stage_id)
@@ -202,7 +202,7 @@ class Store:
             yield work
             session.flush()
             work.studies.revise(session.info.get(_CHANGED, ()))
-        transition_log.tell(work.transitions)
+        tell(work.transitions)
         commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
             listener(commit)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from stillhouse_benchmark import logs
+from stillhouse_service import tracing
 from stillhouse_service.cli.config import unknown_lines
 from stillhouse_service.cli.options import Config
 from stillhouse_service.configuration import configured
@@ -55,4 +56,5 @@ def serve(
         _log.warning(line)
     url = f"http://{settings.host}:{settings.port}"
     typer.echo(f"Stillhouse at {url}, also for a browser (API page: {url}/docs); Ctrl-C ends it")
-    serve_with(settings)
+    with tracing.sent():
+        serve_with(settings)
