@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps, tracing
+from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.clock import ClockWatch
 from stillhouse_service.compute import Compute, End, needs_of
@@ -32,6 +32,7 @@ from stillhouse_service.states import (
     is_final,
 )
 from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.tracing import traceparent_of
 from stillhouse_service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -267,7 +268,7 @@ class Driver:
                 return  # cancelled meanwhile
             attempt = attempts.start(work, stage, self._compute.name, lease_s=None)
             kind = stage.kind
-            order = {**stage.order, "traceparent": tracing.traceparent_of(stage, attempt)}
+            order = {**stage.order, "traceparent": traceparent_of(stage, attempt)}
         try:
             self._compute.submit(attempt.id, stage_id, kind, order)
         except Exception:

@@ -21,7 +21,7 @@ from stillhouse_benchmark.protocol import (
     Registered,
     Result,
 )
-from stillhouse_service import attempts, dry_runs, failures, outcomes, tracing
+from stillhouse_service import attempts, dry_runs, failures, outcomes
 from stillhouse_service.errors import LeaseLost, NotFound
 from stillhouse_service.ids import new_id
 from stillhouse_service.jobs import job_of
@@ -29,6 +29,7 @@ from stillhouse_service.settings import Settings
 from stillhouse_service.states import AttemptState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
+from stillhouse_service.tracing import traceparent_of
 
 
 def register(
@@ -99,7 +100,7 @@ def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) 
         token=attempt.token,
         expires_in_s=settings.lease_s,
         job=job,
-        traceparent=tracing.traceparent_of(stage, attempt),
+        traceparent=traceparent_of(stage, attempt),
     )
 
 
