@@ -25,6 +25,7 @@ _KEYS = (
     "warm_start",
     "training",
     "objectives",
+    "reference",
     "constraints",
     "budget",
     "parallel",
