@@ -29,7 +29,7 @@ from suites.optimiser_networks import KINDS, Network
 from suites.other_networks import misleading, related
 
 from stillhouse_optimizer import Observation, Problem, propose
-from stillhouse_optimizer.transfer import Source
+from stillhouse_optimizer.sources import Source
 
 SUITES = KINDS[:2]
 LEVEL = "2%"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stillhouse_optimizer.incumbent import Incumbent, incumbent
     from stillhouse_optimizer.inputs import per_config
     from stillhouse_optimizer.propose import propose
+    from stillhouse_optimizer.sources import Source
     from stillhouse_optimizer.spec import (
         Config,
         Constraint,
@@ -49,6 +50,7 @@ __all__ = [
     "Problem",
     "ProblemError",
     "Proposal",
+    "Source",
     "SpaceExhausted",
     "explain",
     "front",
@@ -78,6 +80,7 @@ _HOMES = {
     "Problem": "spec",
     "ProblemError": "errors",
     "Proposal": "spec",
+    "Source": "sources",
     "SpaceExhausted": "errors",
     "explain": "explanation",
     "front": "front",

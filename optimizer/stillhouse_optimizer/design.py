@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc  # type: ignore[import-untyped]  # scipy has no types
 
+from stillhouse_optimizer.prior import Prior
 from stillhouse_optimizer.space import Rows, Space
 
 # How far from the default the ladder's rungs stand on the way to a random config.
@@ -65,9 +66,12 @@ def interleaved(design: Rows, known: Rows) -> Rows:
 
 
 def _hypercube(space: Space, n: int, rng: np.random.Generator) -> Rows:
+    prior = Prior(space)
+
     def draw(m: int) -> NDArray[np.float64]:
         cube = qmc.LatinHypercube(d=len(space.parameters), rng=rng)
-        return np.asarray(cube.random(m))
+        points = np.asarray(cube.random(m))
+        return prior.drawn(points) if prior.is_given else points
 
     return space.from_unit(draw, n)
 

@@ -20,11 +20,13 @@ from stillhouse_optimizer.errors import OptimizerError, SpaceExhausted
 from stillhouse_optimizer.evidence import gather
 from stillhouse_optimizer.inputs import CheapFeatures, Inputs
 from stillhouse_optimizer.lattice import NO_LATTICE, find_lattice
-from stillhouse_optimizer.maximizer import search
+from stillhouse_optimizer.maximizer import Scores, search
 from stillhouse_optimizer.parameter import Config
-from stillhouse_optimizer.space import Space
+from stillhouse_optimizer.prior import Prior
+from stillhouse_optimizer.sources import Source, best_rows
+from stillhouse_optimizer.space import Rows, Space
 from stillhouse_optimizer.spec import Observation, Problem, Proposal
-from stillhouse_optimizer.transfer import Source, Transfer, best_rows, described
+from stillhouse_optimizer.transfer import Transfer, described
 from stillhouse_optimizer.translate import LegalityCheck
 from stillhouse_optimizer.tried import Tried
 
@@ -123,7 +125,13 @@ def _propose_one(
     belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)), transfer)
     lattice = NO_LATTICE if space.listed is not None else find_lattice(space, inputs)
     starts = belief.starts(_N_STARTS)
-    rows, _ = search(space, belief.score, starts, rng, lattice, inputs.replaced)
+    prior, n_modelled = Prior(space), max(number - problem.n_initial + 1, 1)
+
+    def score(rows: Rows) -> Scores:
+        value = belief.score(rows)
+        return value + prior.log_weight(rows, n_modelled) if prior.is_given else value
+
+    rows, _ = search(space, score, starts, rng, lattice, inputs.replaced)
     row = tried.first_new(rows)
     if row is None:
         row = tried.any_new(rng)

@@ -292,6 +292,16 @@ class Studies:
         """Say which trials of several objectives no other beats, and how the front has grown."""
         return Front.from_json(self._transport.get(_path("studies", study_id, "front")))
 
+    def transfer(self, study_id: str) -> Json:
+        """Say which earlier studies it learns from and how much each counts.
+
+        Returns:
+            `sources`: `study_id`, `name`, `n_trials`, `n_within`, `shared`, `only_here` and
+            `weights` (metric -> share in the last proposal); `history`: `number` and `weights` of
+            every proposal of the model.
+        """
+        return dict(self._transport.get(_path("studies", study_id, "transfer")))
+
     def report(self, study_id: str, form: str = "html") -> str:
         """Give the report: `html` (one self-contained page), `md` (Markdown) or `json`."""
         path = _path("studies", study_id, "report")

@@ -45,6 +45,7 @@ from stillhouse_service.routes import (
     streams,
     studies,
     tokens,
+    transfers,
     trials,
     webhooks,
 )
@@ -152,6 +153,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         experiments,
         finalizations,
         fronts,
+        transfers,
         tokens,
         webhooks,
         operation_routes,

@@ -23,6 +23,7 @@ _KEYS = (
     "parameters",
     "forbidden",
     "warm_start",
+    "transfer",
     "training",
     "objectives",
     "reference",

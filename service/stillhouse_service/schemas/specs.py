@@ -119,6 +119,13 @@ class StudySpec(In):
         description="ids of earlier studies of the same space, whose trials this one learns from",
         exclude_if=_is_left_out,
     )
+    transfer: list[str] | None = Field(
+        default=None,
+        max_length=20,
+        description="ids of ended studies to learn from whose space overlaps; how much each counts "
+        "is decided by how well it ranks this study's own trials",
+        exclude_if=_is_left_out,
+    )
     training: str = Field(default="", max_length=MAX_TEXT, description="fine-tuning, YAML text")
     objectives: list[str] = Field(
         default=["latency_ratio"],
@@ -160,6 +167,7 @@ class StudyChanges(In):
     parameters: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=1000)
     forbidden: list[dict[str, Any]] | None = Field(default=None, max_length=1000)
     warm_start: list[str] | None = Field(default=None, max_length=100)
+    transfer: list[str] | None = Field(default=None, max_length=20)
     budget: Budget | None = None
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
