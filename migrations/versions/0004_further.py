@@ -7,8 +7,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.add_column("study", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
+    with op.batch_alter_table("study") as study:
+        study.alter_column("revision", existing_type=sa.Integer(), server_default=None)
 
 
 def downgrade() -> None:
-    pass
+    op.drop_column("study", "revision")

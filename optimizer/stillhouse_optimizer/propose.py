@@ -122,7 +122,12 @@ def _propose_one(
         return Proposal(space.decode(tried.any_new(rng)), "random", notes=evidence.notes)
 
     transfer = Transfer(problem, space, inputs, sources) if sources else None
-    belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)), transfer)
+    try:
+        belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)), transfer)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        # Trials that no model takes must not bring the search to a stand: the next one helps.
+        note = f"drawn at random, as no model could be fitted: {type(error).__name__}: {error}"
+        return Proposal(space.decode(tried.any_new(rng)), "random", notes=(*evidence.notes, note))
     lattice = NO_LATTICE if space.listed is not None else find_lattice(space, inputs)
     starts = belief.starts(_N_STARTS)
     prior, n_modelled = Prior(space), max(number - problem.n_initial + 1, 1)
