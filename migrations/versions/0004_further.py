@@ -1,5 +1,8 @@
 """Who drives which study, rungs of trainings."""
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
