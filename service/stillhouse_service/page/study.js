@@ -98,7 +98,8 @@ export function studyPage(place, id) {
     drawHistory(study, view);
     drawLimit(study, view);
     front.hidden = study.spec.objectives.length === 1;
-    if (!front.hidden) drawFront();
+    // Before the device has measured the baseline there is nothing to hold a front against.
+    if (!front.hidden && (study.baseline_measurement || !study.spec.baseline)) drawFront();
     learned.hidden = !study.spec.transfer;
     if (!learned.hidden) drawSources();
     failures.hidden = !view.n_failed;
