@@ -84,8 +84,8 @@ def _sweep(front: Array, reference: Array) -> tuple[Array, Array]:
         strips = kept
     boxes += [(low, start, high, top, reference[2]) for low, high, top, start in strips]
     found = np.array(boxes, dtype=float)
-    low = np.stack([found[:, 0], np.full(len(found), -np.inf), found[:, 1]], axis=1)
-    return low, found[:, 2:]
+    corner = np.stack([found[:, 0], np.full(len(found), -np.inf), found[:, 1]], axis=1)
+    return corner, found[:, 2:]
 
 
 def _add(strips: list[_Strip], strip: _Strip) -> None:

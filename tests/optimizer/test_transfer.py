@@ -74,14 +74,13 @@ def test_a_related_source_counts_and_makes_the_model_better(related: Source) -> 
     history = _drawn(10, 2)
     with_it = propose(_problem(), history, [], 1, sources=[related])[0]
     assert set(with_it.weights) == {"related"}
-    assert with_it.weights["related"]["latency_ratio"] > 0.5
+    assert with_it.weights["related"]["top1_drop"] > 0.5
     assert any(note.startswith("related counts") for note in with_it.notes)
     alone = propose(_problem(), history, [], 1)[0]
     assert alone.weights == {}
     # Each is wrong about what it proposes; ten trials of eight parameters are wrong by more.
     wrong = [
-        abs(float(np.log(p.prediction["latency_ratio"] / _metrics(p.config)["latency_ratio"])))
-        for p in (with_it, alone)
+        abs(p.prediction["top1_drop"] - _metrics(p.config)["top1_drop"]) for p in (with_it, alone)
     ]
     assert wrong[0] < wrong[1]
     assert propose(_problem(), history, [], 1, sources=[related])[0] == with_it
