@@ -47,7 +47,7 @@ def problems_of(template: str, training: str = "") -> list[tuple[str, str]]:
             "a factor, above 1",
         ),
         (
-            "!float {low: 0, high: 1, prior: {centre: 0.5, width: 1}}",
+            "!float {low: 0, high: 1, prior: {centre: 0.5, center: 0.5, width: 1}}",
             "a.prior.centre",
             "did you mean 'center'",
         ),
