@@ -50,20 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to this, excluded")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run later")
+    parser.add_argument("--suites", nargs="*", default=list(SUITES), choices=SUITES)
     parser.add_argument("--summarise", action="store_true", help="run nothing")
     options = parser.parse_args(arguments)
     if not options.summarise:
-        _run_missing(options.out, options.seeds, 60 * options.minutes)
+        _run_missing(options.out, options.seeds, options.suites, 60 * options.minutes)
     runs = {(entry["cell"], entry["seed"]): entry for entry in read(options.out)}
     tables = {"volume": _volumes(runs), "paired": _paired(runs)}
     record("front", tables, {"runs": len(runs), "trials_a_run": N_TRIALS, "level": LEVEL})
 
 
-def _run_missing(out: Path, n_seeds: int, seconds: float) -> None:
+def _run_missing(out: Path, n_seeds: int, suites: Sequence[str], seconds: float) -> None:
     start = time.monotonic()
     done = {(entry["cell"], entry["seed"]) for entry in read(out)}
     for seed in range(n_seeds):
-        for kind in SUITES:
+        for kind in suites:
             network = None
             for searcher in SEARCHERS:
                 cell = f"{kind}/{searcher}"

@@ -47,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to this, excluded")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run later")
+    parser.add_argument("--suites", nargs="*", default=list(SUITES), choices=SUITES)
     parser.add_argument("--summarise", action="store_true", help="run nothing")
     options = parser.parse_args(arguments)
     if not options.summarise:
-        _run_missing(options.out, options.seeds, 60 * options.minutes)
+        _run_missing(options.out, options.seeds, options.suites, 60 * options.minutes)
     runs = {(entry["cell"], entry["seed"]): entry for entry in read(options.out)}
     record(
         "transfer",
@@ -59,17 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _run_missing(out: Path, n_seeds: int, seconds: float) -> None:
+def _run_missing(out: Path, n_seeds: int, suites: Sequence[str], seconds: float) -> None:
     start = time.monotonic()
-    wanted = [
-        (f"{kind}/source-{name}", number)
-        for kind in SUITES
-        for name in OTHERS
-        for number in range(N_INSTANCES)
-    ]
-    wanted += [
-        (f"{kind}/{name}", seed) for seed in range(n_seeds) for kind in SUITES for name in LEARNING
-    ]
+    wanted = []
+    for seed in range(n_seeds):
+        for kind in suites:
+            for name in LEARNING:
+                if name in OTHERS:
+                    wanted.append((f"{kind}/source-{name}", seed % N_INSTANCES))
+                wanted.append((f"{kind}/{name}", seed))
     done = {(entry["cell"], entry["seed"]): entry for entry in read(out)}
     for cell, seed in wanted:
         if (cell, seed) in done:
