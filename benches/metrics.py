@@ -33,7 +33,7 @@ from stillhouse_service.store import Store
 from stillhouse_service.tables import AttemptRow, EventRow, StageRow, StudyRow, TrialRow
 
 QUICK = bool(os.environ.get("STILLHOUSE_BENCH_QUICK"))
-SIZES = (1_000, 5_000) if QUICK else (10_000, 100_000)
+SIZES = (1_000, 4_000) if QUICK else (10_000, 40_000)
 N_SCRAPES = 20
 _CHUNK = 2_000
 _LANES = (("compute", "compress"), ("device", "benchmark"))
