@@ -61,8 +61,8 @@ def test_a_source_is_learned_from_and_its_weights_are_shown_and_kept(server: Any
         told = client.studies.transfer(study)
         trials = client.studies.trials(study)
         theirs = {(t.config["x"], t.config["y"]) for t in client.studies.trials(source)}
-    # Among the first trials are the default, tried there too, and the source's best; what the source
-    # lacks has this study's default.
+    # Among the first trials are the default, tried there too, and the source's best; what the
+    # source lacks has this study's default.
     brought = [c for c, _ in first[:4] if (c["x"], c["y"]) in theirs]
     assert len(brought) >= 2
     assert [c["z"] for c in brought] == [2] * len(brought)
