@@ -58,4 +58,5 @@ def rank_weights(losses: Array) -> Array:
     Args:
         losses: Shape (n_models, n_draws); where several are best the first counts.
     """
-    return np.bincount(losses.argmin(axis=0), minlength=len(losses)) / losses.shape[1]
+    n_best = np.bincount(losses.argmin(axis=0), minlength=len(losses))
+    return np.asarray(n_best / losses.shape[1])

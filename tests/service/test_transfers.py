@@ -30,7 +30,7 @@ def _drive(client: Client, study: str, n: int, shift: float = 0.0) -> list[Any]:
     asked_for = []
     for _ in range(n):
         (asked,) = client.studies.ask(study)
-        config = asked.config
+        config: Any = asked.config
         loss = 1.0 + (config["x"] - 0.3 - shift) ** 2 + 2.0 * (config["y"] - 0.8) ** 2
         client.trials.tell(asked, {"loss": loss, "size": 4.0 * config["x"] + 2.0 * config["y"]})
         asked_for.append((dict(config), dict(asked.trial["prediction"])))
