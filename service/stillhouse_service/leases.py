@@ -29,6 +29,7 @@ from stillhouse_service.settings import Settings
 from stillhouse_service.states import AttemptState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
+from stillhouse_service.tracing import traceparent_of
 
 
 def register(
@@ -94,7 +95,13 @@ def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) 
         return None
     job = job_of(work, stage, device)
     attempt = attempts.start(work, stage, holder=device.id, lease_s=settings.lease_s)
-    return Lease(id=attempt.id, token=attempt.token, expires_in_s=settings.lease_s, job=job)
+    return Lease(
+        id=attempt.id,
+        token=attempt.token,
+        expires_in_s=settings.lease_s,
+        job=job,
+        traceparent=traceparent_of(stage, attempt),
+    )
 
 
 def serves(device: DeviceRow) -> tuple[str, ...]:
@@ -140,6 +147,7 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way
+    work.spent.on_device_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)
