@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -149,6 +150,23 @@ def test_without_a_collector_nothing_of_it_is_there(serve: Any, connect: Any) ->
         server.study()
         assert connect(server).lease()["traceparent"] is None
     assert not tracing.is_on()
+
+
+def test_a_collector_that_is_away_costs_spans_and_nothing_else(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    with tracing.sent():
+        server = serve()
+        study = server.http.post("/v1/studies", json=OUTSIDE).json()["id"]
+        asked = server.http.post(f"/v1/studies/{study}/ask", json={"n": 1}).json()["items"]
+        body = {"token": asked[0]["token"], "metrics": {"loss": 0.5}}
+        told = server.http.post(f"/v1/trials/{asked[0]['trial']['id']}/tell", json=body)
+        assert told.json()["state"] == "complete"
+        server.stop()
+        begun_s = time.monotonic()
+    assert time.monotonic() - begun_s < 30
 
 
 def test_a_collector_without_the_packages_is_told_before_anything_starts(
