@@ -1,7 +1,8 @@
 """Moves every study on: proposes, hands out compute, finishes; one thread, short transactions.
 
-Depends on: the store, compute, stillhouse_optimizer, sqlalchemy for its errors. Keeps nothing that
-the database does not hold: a restarted driver goes on where the last one stopped.
+Depends on: the store, compute, leadership, stillhouse_optimizer, sqlalchemy for its errors. Keeps
+nothing that the database does not hold: a restarted driver goes on where the last one stopped, and
+so does one that takes the lead from another server.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.clock import ClockWatch
 from stillhouse_service.compute import Compute, End, needs_of
-from stillhouse_service.errors import ComputeUnavailable, LeaseLost
+from stillhouse_service.errors import ComputeUnavailable, Deposed, LeaseLost
 from stillhouse_service.failures import Failure
+from stillhouse_service.leadership import Leadership
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import (
     AttemptState,
@@ -42,10 +44,18 @@ _WAITS = "waits_for"  # in a baseline's progress
 
 
 class Driver:
-    """The one thread that moves studies on."""
+    """The one thread that moves studies on, while its server leads."""
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, settings: Settings) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        settings: Settings,
+        leadership: Leadership,
+    ) -> None:
+        self._leadership = leadership
+        # Whoever no longer leads writes nothing.
+        self._store = store = store.fenced(leadership.fence)
         self._settings = settings
         self._wake = threading.Event()
         self._moved: set[str] = set()  # studies of which something has moved
@@ -68,6 +78,8 @@ class Driver:
     def start(self) -> None:
         """Take over from whoever drove this database before, then drive.
 
+        While another server drives, this one looks again and again whether it still does.
+
         A database that goes away just now does not end the server: its thread tries again.
         """
         self._guarded("taking over", self._take_over)
@@ -87,11 +99,37 @@ class Driver:
         self._wake.set()
 
     def _take_over(self) -> None:
+        """Take the lead where nobody has it, and take back what the last leader's compute did.
+
+        What a leader that lives has handed out is never touched: it leads until it is gone.
+        """
+        if not self._leadership.take():
+            return
         with self._store.begin() as work:
             for attempt in work.stages.running_on("compute"):
                 self._compute.cancel(attempt.id)  # on a shared cluster it may still run
                 attempts.release(work, attempt, "the server was restarted")
+        self._clock = ClockWatch(self._store)  # the last leader has seen what came before
         self._has_taken_over = True
+
+    def _drives(self) -> bool:
+        """Tell whether this server drives; take over where nobody does."""
+        if self._has_taken_over and not self._leadership.leads:
+            self._resign()
+        if not self._has_taken_over:
+            # First of all: what is handed out from now on is ours.
+            self._guarded("taking over", self._take_over)
+        return self._has_taken_over
+
+    def _resign(self) -> None:
+        """End what runs here: another server drives, and hands it out anew."""
+        _log.warning("another server drives from now on")
+        self._has_taken_over = False
+        self._compute.close()
+        self._ends.clear()
+        with self._progress_lock:
+            self._progress = {}
+        self._compute_problem, self._unmet = None, {}
 
     def _run(self) -> None:
         # Loaded here, so that neither the server's start nor a transaction waits for it.
@@ -100,12 +138,9 @@ class Driver:
         looked_at_s = -math.inf
         while not self._stop.is_set():
             self._wake.clear()
-            if not self._has_taken_over:
-                # First of all: what is handed out from now on is ours.
-                self._guarded("taking over", self._take_over)
-                if not self._has_taken_over:
-                    self._wake.wait(_TICK_S)
-                    continue
+            if not self._drives():
+                self._stop.wait(_TICK_S)
+                continue
             now_s = time.monotonic()
             is_tick = now_s >= looked_at_s + _TICK_S
             looked_at_s = now_s if is_tick else looked_at_s
@@ -126,6 +161,8 @@ class Driver:
             return
         try:
             step()
+        except Deposed:
+            return  # `_drives` sees it
         except ComputeUnavailable as error:
             self._compute_problem = str(error)
             self._unmet = {}

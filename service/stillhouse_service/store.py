@@ -5,19 +5,22 @@ Depends on: sqlalchemy. Every query is in repositories/; only `Store` commits.
 
 from __future__ import annotations
 
+import copy
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from stillhouse_service.database import reads
+from stillhouse_service.announcements import Commit, Topic, announce
+from stillhouse_service.database import BEGAN_AT, reads
+from stillhouse_service.database_clock import DatabaseClock
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
+from stillhouse_service.repositories.drivers import Drivers
 from stillhouse_service.repositories.experiments import Experiments
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.overview import Overview
@@ -37,22 +40,9 @@ from stillhouse_service.tables import (
 )
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
-Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What has been committed.
-
-    Attributes:
-        topics: Who is to hear of it.
-        studies: Whose things have moved.
-    """
-
-    topics: frozenset[Topic]
-    studies: frozenset[str]
+_CHANGED = "changed"  # in a session's info: the studies of which it has written a row
 
 
 class UnitOfWork:
@@ -76,6 +66,7 @@ class UnitOfWork:
         self.trials = Trials(session)
         self.stages = Stages(session)
         self.devices = Devices(session)
+        self.drivers = Drivers(session)
         self.log = Log(session)
         self.overview = Overview(session)
         self.tokens = Tokens(session)
@@ -164,31 +155,83 @@ class UnitOfWork:
 class Store:
     """The database as transactions."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
-        """Use `engine`, whose schema must be this version's, and `clock` for every time stamp."""
-        self._clock = clock
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] | None = None) -> None:
+        """Use a database.
+
+        Args:
+            engine: The database's, whose schema must be this version's.
+            clock: Stamps every row; by default Postgres' own clock, on SQLite this machine's.
+        """
+        self._is_shared = engine.dialect.name == "postgresql"
+        self._clock = clock or (DatabaseClock() if self._is_shared else utc_now)
         self._writing = sessionmaker(engine, expire_on_commit=False)
+        event.listen(self._writing, "after_flush", _note_changed)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
+        self._fence: Callable[[UnitOfWork], None] | None = None
+        self.origin = secrets.token_hex(8)  # tells our announcements from others'
 
     def on_commit(self, listener: Callable[[Commit], None]) -> None:
         """Have `listener` called, in the committing thread, after every commit."""
         self._listeners.append(listener)
 
+    def heard(self, commit: Commit) -> None:
+        """Tell the listeners of a commit, ours or another server's."""
+        for listener in self._listeners:
+            listener(commit)
+
+    def fenced(self, fence: Callable[[UnitOfWork], None]) -> Store:
+        """Give this store with `fence` called first in every transaction that writes.
+
+        Where it raises, the transaction writes nothing.
+        """
+        other = copy.copy(self)
+        other._fence = fence
+        return other
+
+    def set_clock(self, now: datetime) -> None:
+        """Take the database's time, told just now."""
+        if isinstance(self._clock, DatabaseClock):
+            self._clock.set(now)
+
     @contextmanager
     def begin(self, user: str = USER) -> Iterator[UnitOfWork]:
         """Open a transaction that writes; commit at the end, roll back when anything raises."""
         with self._writing.begin() as session:
-            session.connection()  # the write lock comes first: time stamps are in commit order
+            # The write lock comes first: time stamps are in commit order.
+            if (began := session.connection().info.get(BEGAN_AT)) is not None:
+                self.set_clock(began)
             work = UnitOfWork(session, self._clock(), user)
+            if self._fence is not None:
+                self._fence(work)
             yield work
-        commit = Commit(frozenset(work.topics), frozenset(work.moved))
-        for listener in self._listeners:
-            listener(commit)
+            session.flush()
+            changed: set[str] | None = session.info.get(_CHANGED, set())
+            commit = Commit(
+                frozenset(work.topics),
+                frozenset(work.moved),
+                None if changed is None else frozenset(changed),
+            )
+            if self._is_shared:
+                announce(session, self.origin, commit)
+        self.heard(commit)
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
             yield UnitOfWork(session, self._clock(), USER)
+
+
+def _note_changed(session: Session, _context: object) -> None:
+    """Note of which studies a row is written; a baseline's belongs to any."""
+    changed: set[str] | None = session.info.setdefault(_CHANGED, set())
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if isinstance(row, BaselineRow):
+            changed = session.info[_CHANGED] = None
+        if changed is None:
+            return
+        study_id = row.id if isinstance(row, StudyRow) else getattr(row, "study_id", None)
+        if study_id is not None:
+            changed.add(study_id)

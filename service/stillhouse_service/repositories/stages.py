@@ -145,6 +145,19 @@ class Stages:
         )
         return self._session.scalars(query).first()
 
+    def n_waiting_for_devices(self, now: datetime) -> dict[str, int]:
+        """Count the device jobs that may be handed out, by the name of the device they need."""
+        query = (
+            select(StageRow.device, func.count())
+            .where(
+                StageRow.lane == "device",
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+            )
+            .group_by(StageRow.device)
+        )
+        return {name: n for name, n in self._session.execute(query) if name is not None}
+
     def running_of(self, stage_id: str) -> list[AttemptRow]:
         """List the attempts of a stage that are under way."""
         query = select(AttemptRow).where(

@@ -24,7 +24,6 @@ from stillhouse_benchmark.protocol import (
 )
 from stillhouse_benchmark.wire import Fields
 from stillhouse_service import leases, raw_times, schemas, views
-from stillhouse_service.bell import Bell
 from stillhouse_service.errors import UpgradeRequired
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
@@ -37,8 +36,8 @@ from stillhouse_service.routes.context import (
     store_of,
 )
 from stillhouse_service.routes.router import Router
+from stillhouse_service.waiting_hosts import WaitingHosts
 
-_LOOK_AGAIN_S = 1.0  # a job may also become free by time alone: a pause between attempts
 _MAX_WAIT_S = 60.0
 
 
@@ -101,12 +100,13 @@ async def lease(request: Request, body: Json) -> Response:
     worker_id, device_id = get.text("worker_id"), get.text("device_id")
     deadline = time.monotonic() + min(get.number("wait_s", 0.0), _MAX_WAIT_S)
     store, settings = store_of(request), settings_of(request)
-    bell = cast(Bell, request.app.state.jobs_bell)
+    hosts = cast(WaitingHosts, request.app.state.waiting_hosts)
 
-    def ask() -> Lease | None:
+    def ask() -> tuple[Lease | None, tuple[str, ...]]:
         with store.begin() as work:
             leases.ask(work, worker_id, device_id, settings)
-            return leases.claim(work, worker_id, device_id, settings)
+            claimed = leases.claim(work, worker_id, device_id, settings)
+            return claimed, leases.serves(work.devices.device(device_id))
 
     def claim() -> Lease | None:
         with store.read() as view:  # looking costs no write lock
@@ -116,20 +116,19 @@ async def lease(request: Request, body: Json) -> Response:
         with store.begin() as work:
             return leases.claim(work, worker_id, device_id, settings)
 
-    look = ask  # then again and again `claim`
-    while True:
-        rung = bell.subscribe()
-        # A host that has hung up would never learn of the lease.
-        if await request.is_disconnected() or request.app.state.is_stopping.is_set():
-            return Response(status_code=204)
-        claimed = await run_in_threadpool(look)
-        look = claim
-        if claimed is not None:
-            return JSONResponse(claimed.to_json())
+    if await request.is_disconnected() or request.app.state.is_stopping.is_set():
+        return Response(status_code=204)
+    claimed, serves = await run_in_threadpool(ask)
+    while claimed is None:
         left_s = deadline - time.monotonic()
-        if left_s <= 0:
+        if left_s <= 0 or not await hosts.wait(serves, left_s):
             return Response(status_code=204)
-        await bell.wait(rung, min(left_s, _LOOK_AGAIN_S))
+        # A host that has hung up would never learn of the lease; the job is another's.
+        if await request.is_disconnected() or request.app.state.is_stopping.is_set():
+            hosts.ring()
+            return Response(status_code=204)
+        claimed = await run_in_threadpool(claim)
+    return JSONResponse(claimed.to_json())
 
 
 @host_router.post("/v1/leases/{lease_id}/heartbeat", dependencies=[needs("worker")])

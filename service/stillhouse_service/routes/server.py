@@ -28,6 +28,7 @@ def health(request: Request, settings: ServerSettings) -> schemas.Health:
     return schemas.Health(
         version=version("stillhouse"),
         schema=request.app.state.schema_revision,
+        drives=request.app.state.leadership.leads,
         compute=settings.compute,
     )
 

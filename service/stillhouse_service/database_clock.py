@@ -1,0 +1,33 @@
+"""The database's clock: one for all servers of a Postgres.
+
+Depends on: the standard library.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+from stillhouse_service.ids import utc_now
+
+
+class DatabaseClock:
+    """Goes on from the last time that the database told, by a clock that nobody sets.
+
+    Servers on several machines stamp rows that the others judge by: a lease that one has given
+    ends by the clock of another. Until the database has told its time, it is this machine's.
+    """
+
+    def __init__(self) -> None:
+        self._told: tuple[datetime, float] | None = None
+
+    def __call__(self) -> datetime:
+        """The time now."""
+        told = self._told
+        if told is None:
+            return utc_now()
+        return told[0] + timedelta(seconds=time.monotonic() - told[1])
+
+    def set(self, now: datetime) -> None:
+        """Take a time that the database has told just now."""
+        self._told = now, time.monotonic()

@@ -1,0 +1,111 @@
+"""Several real servers of one Postgres: plain processes that can be frozen and killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+
+# Imports everything once and forks a server for each port it reads: a start costs no import.
+_FORKER = """
+import os, signal, sys
+import stillhouse_optimizer.propose, stillhouse_service.built_network
+import stillhouse_compression.models
+from stillhouse_service.server import serve
+from stillhouse_service.settings import Settings
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        os.environ["STILLHOUSE_PORT"] = line.strip()
+        serve(Settings.from_environment(os.environ))
+        os._exit(0)
+    print(pid, flush=True)
+"""
+_PATIENCE_S = 120.0
+
+
+class Replica:
+    """One server process."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self.pid = pid
+        self.url = f"http://127.0.0.1:{port}"
+        self.http = httpx.Client(base_url=self.url, timeout=60, verify=False)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        os.kill(self.pid, number)
+
+    @property
+    def drives(self) -> bool:
+        """Whether it says that it drives; one that does not answer does not."""
+        try:
+            return bool(self.http.get("/healthz", timeout=2).json()["drives"])
+        except httpx.TransportError:
+            return False
+
+    def is_up(self) -> bool:
+        """Whether it answers."""
+        try:
+            return self.http.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+class Replicas:
+    """Starts servers with one environment."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._forker = subprocess.Popen(
+            [sys.executable, "-c", _FORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(environment),
+        )
+        self._all: list[Replica] = []
+
+    def start(self) -> Replica:
+        """Start another one, and wait until it answers."""
+        assert self._forker.stdin is not None
+        assert self._forker.stdout is not None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = int(free.getsockname()[1])
+        print(port, file=self._forker.stdin, flush=True)
+        replica = Replica(int(self._forker.stdout.readline()), port)
+        self._all.append(replica)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not replica.is_up():
+            assert time.monotonic() < deadline, "a server does not start"
+            time.sleep(0.02)
+        return replica
+
+    def stop(self) -> None:
+        """Kill all of them."""
+        for replica in self._all:
+            replica.http.close()
+            for number in (signal.SIGKILL, signal.SIGCONT):
+                try:
+                    replica.send(number)
+                except ProcessLookupError:
+                    break
+        self._forker.communicate()
+
+
+@contextmanager
+def replicas_of(environment: Mapping[str, str]) -> Iterator[Replicas]:
+    """Start servers; at the end all of them are killed."""
+    replicas = Replicas(environment)
+    try:
+        yield replicas
+    finally:
+        replicas.stop()
