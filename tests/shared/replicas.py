@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 
 import httpx
 
-# Imports everything once and forks a server for each port it reads: a start costs no import.
+# Imports everything once and forks a server for each line it reads: a start costs no import.
 _FORKER = """
-import os, signal, sys
+import json, os, signal, sys
 import stillhouse_optimizer.propose, stillhouse_service.built_network
 import stillhouse_compression.models
 from stillhouse_service.server import serve
@@ -24,7 +25,7 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
-        os.environ["STILLHOUSE_PORT"] = line.strip()
+        os.environ.update(json.loads(line))
         serve(Settings.from_environment(os.environ))
         os._exit(0)
     print(pid, flush=True)
@@ -61,26 +62,30 @@ class Replica:
 
 
 class Replicas:
-    """Starts servers with one environment."""
+    """Starts servers."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self) -> None:
         self._forker = subprocess.Popen(
             [sys.executable, "-c", _FORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=dict(environment),
         )
         self._all: list[Replica] = []
 
-    def start(self) -> Replica:
-        """Start another one, and wait until it answers."""
+    def start(self, environment: Mapping[str, str]) -> Replica:
+        """Start another one, and wait until it answers.
+
+        Args:
+            environment: Its settings, beside those of this process.
+        """
         assert self._forker.stdin is not None
         assert self._forker.stdout is not None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = int(free.getsockname()[1])
-        print(port, file=self._forker.stdin, flush=True)
+        told = {**environment, "STILLHOUSE_PORT": str(port)}
+        print(json.dumps(told), file=self._forker.stdin, flush=True)
         replica = Replica(int(self._forker.stdout.readline()), port)
         self._all.append(replica)
         deadline = time.monotonic() + _PATIENCE_S
@@ -89,23 +94,16 @@ class Replicas:
             time.sleep(0.02)
         return replica
 
-    def stop(self) -> None:
-        """Kill all of them."""
+    def end_all(self) -> None:
+        """Kill the servers that run."""
         for replica in self._all:
             replica.http.close()
             for number in (signal.SIGKILL, signal.SIGCONT):
-                try:
+                with suppress(ProcessLookupError):
                     replica.send(number)
-                except ProcessLookupError:
-                    break
+        self._all = []
+
+    def stop(self) -> None:
+        """Kill all of them, and end."""
+        self.end_all()
         self._forker.communicate()
-
-
-@contextmanager
-def replicas_of(environment: Mapping[str, str]) -> Iterator[Replicas]:
-    """Start servers; at the end all of them are killed."""
-    replicas = Replicas(environment)
-    try:
-        yield replicas
-    finally:
-        replicas.stop()

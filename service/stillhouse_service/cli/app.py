@@ -23,6 +23,7 @@ from stillhouse_service.cli import (
     results,
     sensitivity,
     serving,
+    simulate,
     study,
     templates,
     token,
@@ -66,4 +67,5 @@ app.command()(experiment_stages.baseline)
 app.command()(experiment_stages.sweep)
 app.command()(experiment_stages.combine)
 app.command()(demonstration.demo)
+app.add_typer(simulate.app, name="simulate")
 app.command(context_settings=bench.PASS_ON)(bench.bench)
