@@ -194,7 +194,7 @@ def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
 
 
 def own_connection(engine: Engine) -> Any:
-    """Open a connection to Postgres of the caller's own, as its driver has it, without transactions.
+    """Open a connection to Postgres of the caller's own, the driver's own kind, in autocommit.
 
     Raises:
         OperationalError: The database does not answer.

@@ -1,4 +1,4 @@
-"""Two real servers of one real Postgres: one is frozen or killed, and nothing is lost or doubled."""
+"""Two real servers of one real Postgres: one is frozen or killed; nothing is lost or doubled."""
 
 import asyncio
 import signal

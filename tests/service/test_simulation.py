@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stillhouse_benchmark.protocol import Result
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.errors import SpecRejected
-from stillhouse_service.schemas import StudySpec
+from stillhouse_service.schemas import Budget, StudySpec
 from stillhouse_service.simulation.law import Law, truth
 from stillhouse_service.simulation.optimum import TrueStudy
 from stillhouse_service.simulation.results import result
@@ -105,7 +105,7 @@ def test_the_best_config_is_the_one_that_theory_gives(template: str) -> None:
         template=template,
         training="epochs: 4\n",
         constraints=["top1_drop <= 0.5"],
-        budget={"trials": 5},
+        budget=Budget(trials=5),
     ).model_dump()
     from stillhouse_compression.template import parse_template
 
