@@ -531,7 +531,8 @@ def _multiply(engine: Engine, study: str, first: int, last: int, n_trials: int) 
         "   (hashtext(id || j) & 65535) / 65536.0) FROM generate_series(1, 20) AS j),"
         " 'model', '{\"latency_ratio\": 0.7, \"p_feasible\": 0.8}', number,"
         " json_build_object('latency_ratio', 0.5 + number / 4000.0, 'top1', 0.94,"
-        " 'top1_drop', 0.01, 'latency_p50_ms', 1.4, 'latency_p95_ms', 1.5, 'macs', 17000000, 'params', 120000),"
+        " 'top1_drop', 0.01, 'latency_p50_ms', 1.4, 'latency_p95_ms', 1.5,"
+        " 'macs', 17000000, 'params', 120000),"
         " true, '{}', NULL, '{}',"
         " json_build_object('onnx', repeat(md5(id), 2), 'weights', repeat(md5(id || 'w'), 2)),"
         " json_build_object('schedule', repeat('x', 500)), now(), now(), now() FROM t",

@@ -46,5 +46,5 @@ class Drivers:
 
     def in_s(self, seconds: float) -> datetime:
         """Read the database's own clock, and add to it."""
-        now = self._session.scalars(select(func.clock_timestamp())).one()
+        now: datetime = self._session.scalars(select(func.clock_timestamp())).one()
         return now + timedelta(seconds=seconds)

@@ -140,7 +140,7 @@ def truth(
         n = shape[axis]
         kept = n - math.floor(sparsity * n)
         whole = min(n, law.granularity * math.ceil(kept / law.granularity))
-        cost += weight * whole / n
+        cost += weight * (whole / n)  # so that an untouched network's is exactly the baseline's
         share = kept / n * (1.0 - thin.get(name, 0.0))
         params += round(size * share)
         macs += round(1000 * weight * kept / n)
