@@ -516,9 +516,9 @@ def _multiply(engine: Engine, study: str, first: int, last: int, n_trials: int) 
         " FROM generate_series(:first, :last) AS k",
         "INSERT INTO study (id, name, state, reason, baseline_id, spec, problem,"
         " baseline_measurement, incumbent_id, final, failures_from, priority, experiment_id,"
-        " created_at, started_at, finished_at)"
+        " revision, created_at, started_at, finished_at)"
         " SELECT s.id, 'load ' || k, 'finished', NULL, baseline_id, spec, problem,"
-        " baseline_measurement, NULL, NULL, 0, 0, NULL, created_at, started_at, now()"
+        " baseline_measurement, NULL, NULL, 0, 0, NULL, 0, created_at, started_at, now()"
         " FROM study, s WHERE study.id = :study",
         "CREATE TEMP TABLE t AS SELECT s.id AS study_id, n AS number,"
         " lpad(s.k::text, 8, '0') || lpad(n::text, 8, '0') AS id"

@@ -10,6 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("study", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
+    with op.batch_alter_table("study") as study:
+        study.alter_column("revision", existing_type=sa.Integer(), server_default=None)
     op.create_table(
         "driver",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -24,3 +27,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("driver")
+    op.drop_column("study", "revision")

@@ -34,8 +34,9 @@ def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> Tr
         )
     if study.state not in (StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"study {study_id} is {study.state}; wanted one that runs or is paused")
-    number, limit = work.trials.n_of(study_id), study.spec["budget"].get("trials")
-    if limit is not None and work.trials.n_started_of(study_id) >= int(limit):
+    number, n_started = work.trials.n_begun_of(study_id)
+    limit = study.spec["budget"].get("trials")
+    if limit is not None and n_started >= int(limit):
         raise Conflict(
             f"study {study_id} has all the {limit} trials of its budget; clone it with a larger one"
         )

@@ -25,8 +25,7 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
         return dry_runs.job_of(work, stage)
 
     def file(artifacts: Mapping[str, Any], name: str) -> File:
-        sha256 = artifacts.get(name, "")
-        artifact = work.log.artifact(sha256)
+        artifact = known.get(artifacts.get(name, ""))
         if artifact is None:
             raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
         return File(artifact.sha256, artifact.n_bytes)
@@ -35,6 +34,7 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
     study = work.studies.named(stage.study_id)
     baseline = work.baselines.of(study).artifacts
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
+    known = work.log.artifacts({*baseline.values(), *candidate.values()})
     split = stage.order["split"]
     precisions = device.info.get("precisions") or ["f32"]
     return Job(

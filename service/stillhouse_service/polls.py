@@ -24,7 +24,8 @@ MAX_WAIT_S = 60.0
 _BREATH_S = 0.1  # news may come in bursts: look at most so often
 _N_LOOKS = 2  # at once, for those who wait
 _OF_A_STUDY = re.compile(r"/v1/studies/([^/]+)")
-_TOLD_BY = ("authorization", "accept")  # headers that an answer may depend on
+# Headers that an answer may depend on: who knows it already may be told that alone.
+_TOLD_BY = ("authorization", "accept", "if-none-match")
 _Message = MutableMapping[str, Any]
 
 
@@ -74,7 +75,10 @@ class Polls:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[_Message, bytes]:
-        """Have the application answer; give the head, with an ETag if it is JSON, and the body."""
+        """Have the application answer; give the head, with an ETag if it is JSON, and the body.
+
+        A route that knows a cheaper way to tell what it would answer has given it one, or a 304.
+        """
         start: _Message = {}
         parts: list[bytes] = []
 
@@ -88,7 +92,7 @@ class Polls:
         body = b"".join(parts)
         headers = MutableHeaders(scope=start)
         if start["status"] == 200 and headers.get("content-type") == "application/json":
-            headers["etag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+            headers.setdefault("etag", f'"{hashlib.sha256(body).hexdigest()[:32]}"')
             headers["cache-control"] = "no-cache"
         return start, body
 

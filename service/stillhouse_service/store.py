@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
 from stillhouse_service.announcements import Commit, Topic, announce
@@ -41,8 +41,10 @@ from stillhouse_service.tables import (
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 USER = "user"  # somebody without a token
+_CHANGED = "changed"  # in a session's info: the studies whose answer will be another
+_TOUCHED = "touched"  # the studies of which any row was written; none: it may be any study's
+_UNSHOWN = {"progress"}  # of a trial: what its study's answer does not show
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
-_CHANGED = "changed"  # in a session's info: the studies of which it has written a row
 
 
 class UnitOfWork:
@@ -165,7 +167,7 @@ class Store:
         self._is_shared = engine.dialect.name == "postgresql"
         self._clock = clock or (DatabaseClock() if self._is_shared else utc_now)
         self._writing = sessionmaker(engine, expire_on_commit=False)
-        event.listen(self._writing, "after_flush", _note_changed)
+        event.listen(self._writing, "before_flush", _note_changes)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
@@ -207,11 +209,12 @@ class Store:
                 self._fence(work)
             yield work
             session.flush()
-            changed: set[str] | None = session.info.get(_CHANGED, set())
+            work.studies.revise(session.info.get(_CHANGED, ()))
+            touched: set[str] | None = session.info.get(_TOUCHED, set())
             commit = Commit(
                 frozenset(work.topics),
                 frozenset(work.moved),
-                None if changed is None else frozenset(changed),
+                None if touched is None else frozenset(touched),
             )
             if self._is_shared:
                 announce(session, self.origin, commit)
@@ -224,14 +227,27 @@ class Store:
             yield UnitOfWork(session, self._clock(), USER)
 
 
-def _note_changed(session: Session, _context: object) -> None:
-    """Note of which studies a row is written; a baseline's belongs to any."""
-    changed: set[str] | None = session.info.setdefault(_CHANGED, set())
-    for row in (*session.new, *session.dirty, *session.deleted):
-        if isinstance(row, BaselineRow):
-            changed = session.info[_CHANGED] = None
-        if changed is None:
-            return
+def _note_changes(session: Session, _context: object, _instances: object) -> None:
+    """Remember whose studies' rows are about to be written."""
+    changed = session.info.setdefault(_CHANGED, set())
+    touched: set[str] | None = session.info.setdefault(_TOUCHED, set())
+    for row in (*session.new, *session.dirty):
+        match row:
+            case StudyRow():
+                changed.add(row.id)
+            case TrialRow() if row in session.new or _is_shown(row):
+                changed.add(row.study_id)
         study_id = row.id if isinstance(row, StudyRow) else getattr(row, "study_id", None)
-        if study_id is not None:
-            changed.add(study_id)
+        if isinstance(row, BaselineRow) or (isinstance(row, StudyRow) and row.experiment_id):
+            # Any study may stand on this baseline, or be the one that this study follows.
+            touched = session.info[_TOUCHED] = None
+        elif touched is not None and study_id is not None:
+            touched.add(study_id)
+
+
+def _is_shown(row: TrialRow) -> bool:
+    """Tell whether something has changed that a study's answer may show."""
+    return any(
+        attribute.key not in _UNSHOWN and attribute.history.has_changes()
+        for attribute in inspect(row).attrs
+    )

@@ -143,12 +143,12 @@ class Trials:
         query = select(func.count()).where(TrialRow.study_id == study_id)
         return self._session.scalars(query).one()
 
-    def n_started_of(self, study_id: str) -> int:
-        """Count the trials that a study has started, which its budget limits."""
-        query = select(func.count()).where(
-            TrialRow.study_id == study_id, TrialRow.origin.not_in(BROUGHT)
-        )
-        return self._session.scalars(query).one()
+    def n_begun_of(self, study_id: str) -> tuple[int, int]:
+        """Count a study's trials, and those it has started itself, which its budget limits."""
+        started = func.count().filter(TrialRow.origin.not_in(BROUGHT))
+        query = select(func.count(), started).where(TrialRow.study_id == study_id)
+        n, n_started = self._session.execute(query).one()
+        return n, n_started
 
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
         """List the last `n` trials that ended by themselves, from `from_number` on, last first.
