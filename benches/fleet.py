@@ -448,7 +448,9 @@ def _n_connections(engine: Engine) -> int | None:
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'stillhouse'"
     with engine.connect() as connection:
         n = int(connection.execute(text(query)).scalar_one())
-    return n - engine.pool.checkedin() - 1  # type: ignore[attr-defined]  # a QueuePool
+    pool: Any = engine.pool
+    n_own: int = pool.checkedin() + 1  # this bench's
+    return n - n_own
 
 
 # -- taking over -----------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ class Leadership:
             self._epoch = epoch
             return True
         with self._lock:
-            epoch = self._vacant()
-            return epoch is not None and self._take_from(epoch)
+            vacant = self._vacant()
+            return vacant is not None and self._take_from(vacant)
 
     def start(self) -> None:
         """Keep the lead from now on, whenever this server has it."""

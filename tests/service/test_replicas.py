@@ -137,7 +137,8 @@ def _check(store: Store, study_id: str, n_trials: int) -> None:
         ):
             assert line.before == last.get(line.subject), "the log has a gap"
             last[line.subject] = line.after
-        assert all(last[row.id] == row.state for row in (*trials, *stages))
+        assert all(last[trial.id] == trial.state for trial in trials)
+        assert all(last[stage.id] == stage.state for stage in stages)
 
 
 async def _killed_in_the_middle(

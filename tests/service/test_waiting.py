@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -132,6 +133,10 @@ def test_one_who_hangs_up_takes_the_answer_from_nobody() -> None:
     _in_loop(act)
 
 
+def _are(hosts: WaitingHosts, n: int) -> bool:
+    return len(hosts._hosts) == n
+
+
 class _Jobs(WaitingHosts):
     """Hosts that wait for jobs of a list."""
 
@@ -156,7 +161,7 @@ def test_as_many_hosts_are_woken_as_there_are_jobs_the_longest_waiting_first() -
         tasks = []
         for i in range(5):
             tasks.append(asyncio.create_task(wait(i, "CPU", f"dev_{i}")))
-            await _eventually(lambda i=i: len(hosts._hosts) == i + 1)
+            await _eventually(partial(_are, hosts, i + 1))
         tasks.append(asyncio.create_task(wait(5, "MYRIAD")))
         await _eventually(lambda: len(hosts._hosts) == 6)
         hosts.jobs = {"CPU": 2, "dev_4": 1}
