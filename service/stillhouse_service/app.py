@@ -25,6 +25,7 @@ from stillhouse_service.driver import Driver
 from stillhouse_service.guard import Guard
 from stillhouse_service.ids import utc_now
 from stillhouse_service.leadership import Leadership
+from stillhouse_service.lease_desk import LeaseDesk
 from stillhouse_service.limits import BodyLimit
 from stillhouse_service.looks import Looks
 from stillhouse_service.operations import Operations
@@ -145,6 +146,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] | None = None) -
     app.state.asking = Asking(store)
     app.state.operations = operations
     app.state.schema_revision = revision
+    app.state.lease_desk = LeaseDesk(store, settings)
     app.state.news_bell, app.state.waiting_hosts = news_bell, waiting_hosts
     app.state.stream_looks = Looks(_STREAM_BREATH_S, _N_STREAM_LOOKS)
     app.state.is_stopping = is_stopping

@@ -36,7 +36,7 @@ _WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
 BEGAN_AT = "began_at"  # in the connection's info: when its transaction got the write lock
 # A writer that is frozen or cut off in the middle of a transaction would hold up all the others:
 # Postgres ends it.
-_IDLE_S = 10
+_IDLE_S = 15
 _BEGIN_WRITING = (
     f"SELECT pg_advisory_xact_lock({_WRITER_LOCK}), "
     f"set_config('idle_in_transaction_session_timeout', '{_IDLE_S}s', true), clock_timestamp()"
