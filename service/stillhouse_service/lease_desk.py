@@ -77,6 +77,8 @@ class LeaseDesk:
             batch, self._queue = self._queue[:_MOST], self._queue[_MOST:]
             # Who has hung up meanwhile would never learn of its lease.
             batch = [(asking, future) for asking, future in batch if not future.done()]
+            if not batch:
+                continue
             try:
                 answers = await run_in_threadpool(self._hand_out, [asking for asking, _ in batch])
             except Exception as error:
