@@ -131,7 +131,8 @@ def truth(
     """
     layers = {name: shape for name, shape in shapes.items() if len(shape) > 1}
     cut, thin = _sparsities(schedule, layers)
-    cost = lost = 0.0
+    lost = 0.0
+    costs, whole_costs = [], []  # equal for an untouched network, and so are their exact sums
     params = macs = 0
     for name, shape in layers.items():
         size = math.prod(shape)
@@ -140,18 +141,18 @@ def truth(
         n = shape[axis]
         kept = n - math.floor(sparsity * n)
         whole = min(n, law.granularity * math.ceil(kept / law.granularity))
-        cost += weight * (whole / n)  # so that an untouched network's is exactly the baseline's
+        costs.append(weight * (whole / n))
+        whole_costs.append(weight)
         share = kept / n * (1.0 - thin.get(name, 0.0))
         params += round(size * share)
         macs += round(1000 * weight * kept / n)
         lost += _lost(law, name, sparsity) + _FINE * _lost(law, name, thin.get(name, 0.0))
     n_layers = max(1, len(layers))
-    whole_cost = sum(math.sqrt(math.prod(shape)) for shape in layers.values()) or 1.0
     drop = lost / n_layers
     if schedule:
         drop += _trained_badly(law, training)
     return Truth(
-        ratio=_FIXED + (1.0 - _FIXED) * cost / whole_cost,
+        ratio=_FIXED + (1.0 - _FIXED) * (math.fsum(costs) / (math.fsum(whole_costs) or 1.0)),
         top1_drop=min(drop, law.baseline_top1 - 0.1),
         params=params,
         macs=macs,
