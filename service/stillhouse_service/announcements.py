@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from stillhouse_service.database import own_connection
+
+if TYPE_CHECKING:
+    from stillhouse_service.store import Store
 
 _log = logging.getLogger(__name__)
 Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
@@ -45,11 +48,19 @@ class Commit:
 ANYTHING = Commit(frozenset(get_args(Topic)), None, None)
 
 
-def announce(session: Session, origin: str, commit: Commit) -> None:
-    """Tell the other servers, as soon as this transaction is committed."""
-    told = json.dumps([origin, sorted(commit.topics), _names(commit.moved), _names(commit.changed)])
+def announce(session: Session, origin: str, now: datetime, commit: Commit) -> None:
+    """Tell the other servers, as soon as this transaction is committed.
+
+    Args:
+        session: The transaction.
+        origin: Who tells it.
+        now: The time that its rows are stamped with: it must not lie in anybody's future.
+        commit: What it is about.
+    """
+    head = [origin, now.isoformat(), sorted(commit.topics)]
+    told = json.dumps([*head, _names(commit.moved), _names(commit.changed)])
     if len(told) > _LONGEST:
-        told = json.dumps([origin, sorted(commit.topics), None, None])
+        told = json.dumps([*head, None, None])
     session.execute(select(func.pg_notify(_CHANNEL, told)))
 
 
@@ -60,15 +71,14 @@ def _names(studies: frozenset[str] | None) -> list[str] | None:
 class Announcements:
     """The thread that hears what others have committed to this Postgres."""
 
-    def __init__(self, engine: Engine, origin: str, heard: Callable[[Commit], None]) -> None:
+    def __init__(self, engine: Engine, store: Store) -> None:
         """Prepare to listen.
 
         Args:
             engine: The database's; on SQLite there is nobody to listen to.
-            origin: What this server calls itself; its own announcements are left out.
-            heard: Called with each of the others', in this thread.
+            store: On it; told of what others commit, in this thread.
         """
-        self._engine, self._origin, self._heard = engine, origin, heard
+        self._engine, self._store = engine, store
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="announcements", daemon=True)
 
@@ -99,7 +109,7 @@ class Announcements:
         connection: Any = own_connection(self._engine)
         try:
             connection.execute(f"LISTEN {_CHANNEL}")
-            self._heard(ANYTHING)  # whatever was committed before
+            self._store.heard(ANYTHING)  # whatever was committed before
             while not self._stop.is_set():
                 for notice in connection.notifies(timeout=_REST_S):
                     self._take(notice.payload)
@@ -107,9 +117,10 @@ class Announcements:
             connection.close()
 
     def _take(self, told: str) -> None:
-        origin, topics, moved, changed = json.loads(told)
-        if origin == self._origin:
+        origin, now, topics, moved, changed = json.loads(told)
+        if origin == self._store.origin:
             return
+        self._store.set_clock(datetime.fromisoformat(now))
         moved = None if moved is None else frozenset(moved)
         changed = None if changed is None else frozenset(changed)
-        self._heard(Commit(frozenset(topics), moved, changed))
+        self._store.heard(Commit(frozenset(topics), moved, changed))

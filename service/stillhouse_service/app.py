@@ -93,7 +93,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] | None = None) -
     driver = Driver(store, artifacts, settings, leadership)
     explained = Analyses(store)
     deliverer = Deliverer(store, settings, leadership)
-    announcements = Announcements(engine, store.origin, store.heard)
+    announcements = Announcements(engine, store)
 
     guard = Guard(store)
 

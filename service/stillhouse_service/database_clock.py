@@ -10,6 +10,10 @@ from datetime import datetime, timedelta
 
 from stillhouse_service.ids import utc_now
 
+# What the database tells is a moment old when it is heard. A time that would set this clock back
+# by no more than that is left out: what was stamped with a time must not lie in the future.
+_HEARD_LATE = timedelta(seconds=0.5)
+
 
 class DatabaseClock:
     """Goes on from the last time that the database told, by a clock that nobody sets.
@@ -30,4 +34,10 @@ class DatabaseClock:
 
     def set(self, now: datetime) -> None:
         """Take a time that the database has told just now."""
-        self._told = now, time.monotonic()
+        at_s = time.monotonic()
+        told = self._told
+        if told is not None:
+            ahead = told[0] + timedelta(seconds=at_s - told[1]) - now
+            if timedelta(0) <= ahead <= _HEARD_LATE:
+                return
+        self._told = now, at_s

@@ -202,9 +202,8 @@ class Store:
         """Open a transaction that writes; commit at the end, roll back when anything raises."""
         with self._writing.begin() as session:
             # The write lock comes first: time stamps are in commit order.
-            if (began := session.connection().info.get(BEGAN_AT)) is not None:
-                self.set_clock(began)
-            work = UnitOfWork(session, self._clock(), user)
+            now = self._now_of(session)
+            work = UnitOfWork(session, now, user)
             if self._fence is not None:
                 self._fence(work)
             yield work
@@ -217,8 +216,16 @@ class Store:
                 None if touched is None else frozenset(touched),
             )
             if self._is_shared:
-                announce(session, self.origin, commit)
+                announce(session, self.origin, now, commit)
         self.heard(commit)
+
+    def _now_of(self, session: Session) -> datetime:
+        """Give the time at which a transaction got the write lock, by the clock in use."""
+        began: datetime | None = session.connection().info.get(BEGAN_AT)
+        if began is None or not isinstance(self._clock, DatabaseClock):
+            return self._clock()
+        self._clock.set(began)
+        return began
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:

@@ -19,6 +19,7 @@ from stillhouse_service.store import Store
 
 _log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 1.0
+_BREATH_S = 0.02  # between two looks: jobs come in bursts
 
 
 @dataclass(eq=False)
@@ -89,6 +90,7 @@ class WaitingHosts:
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 continue
             self._wake(_first_for(n_waiting, list(self._hosts)))
+            await asyncio.sleep(_BREATH_S)
 
     def _count(self) -> dict[str, int]:
         with self._store.read() as view:
