@@ -48,10 +48,10 @@ N_WAITING = 100 if QUICK else 1000
 N_STUDIES, N_TRIALS = (100, 100) if QUICK else (1000, 1000)
 N_READS = 50 if QUICK else 300
 N_KILLS = 1 if QUICK else 5
-_SECONDS = 3.0 if QUICK else 15.0
-_JOBS = 200 if QUICK else 3000
+_SECONDS = 3.0 if QUICK else 8.0
+_JOBS = 200 if QUICK else 800  # before each measurement
 _JOBS_A_STUDY = 50
-N_BURSTS = 3 if QUICK else 10
+N_BURSTS = 3 if QUICK else 5
 _LEASE = (
     "POST /v1/leases HTTP/1.1\r\nHost: x\r\nStillhouse-Protocol: 1\r\n"
     "Content-Type: application/json\r\nContent-Length: {n}\r\n\r\n{body}"
@@ -120,8 +120,8 @@ def leases(folder: Path) -> dict[str, Table]:
     bursts: list[list[Cell]] = []
     for database, url, wanted in _databases(folder):
         filled = _Filled(url, folder / database)
-        filled.jobs(_JOBS)
         for n_servers in (1, 2) if database == "Postgres" else (1,):
+            filled.jobs(_JOBS)
             with _servers(url, folder / database, n_servers) as servers:
                 rates = asyncio.run(_bursts([one.url for one in servers], filled))
                 middle, worst = statistics.median(rates), min(rates)
@@ -503,25 +503,28 @@ def _n_connections(engine: Engine) -> int | None:
 def takeover(folder: Path) -> dict[str, Table]:
     """How long nobody drives when the server that drives is killed, frozen or ended."""
     rows: list[list[Cell]] = []
-    with _postgres(folder) as url:
+    with ExitStack() as stack:
+        url = stack.enter_context(_postgres(folder))
         filled = _Filled(url, folder / "Postgres")
         filled.study()
+        replicas = stack.enter_context(_forker())
         for how, number in (
             ("kill -9", signal.SIGKILL),
             ("frozen (SIGSTOP)", signal.SIGSTOP),
             ("ended (SIGTERM)", signal.SIGTERM),
         ):
             gaps = []
-            for _ in range(N_KILLS):
-                with _servers(url, folder / "Postgres", 2) as both:
-                    (first,) = [one for one in both if one.drives]
-                    (second,) = [one for one in both if one is not first]
-                    time.sleep(1.0)
-                    first.send(number)
-                    begun_s = time.perf_counter()
-                    while not second.drives:
-                        time.sleep(0.02)
-                    gaps.append(time.perf_counter() - begun_s)
+            for _ in range(N_KILLS if number != signal.SIGSTOP else max(1, N_KILLS // 2)):
+                environment = _environment(url, folder / "Postgres")
+                first, second = (replicas.start(environment) for _ in range(2))
+                assert first.drives and not second.drives
+                time.sleep(1.0)
+                first.send(number)
+                begun_s = time.perf_counter()
+                while not second.drives:
+                    time.sleep(0.02)
+                gaps.append(time.perf_counter() - begun_s)
+                replicas.end_all()
             rows.append([how, len(gaps), statistics.median(gaps), max(gaps), 30])
         filled.engine.dispose()
     columns = ("the leading server is", "n", "median, s", "longest, s", "wanted below, s")
@@ -681,16 +684,26 @@ def _postgres(folder: Path, options: Sequence[str] = ()) -> Iterator[str]:
 
 
 @contextmanager
+def _forker() -> Iterator[Replicas]:
+    replicas = Replicas()
+    try:
+        yield replicas
+    finally:
+        replicas.stop()
+
+
+@contextmanager
 def _servers(url: str, folder: Path, n: int) -> Iterator[list[Replica]]:
-    with ExitStack() as stack:
-        replicas = Replicas()
-        stack.callback(replicas.stop)
-        environment = {
-            "STILLHOUSE_DATABASE_URL": url,
-            "STILLHOUSE_ARTIFACT_DIR": str(folder / "artifacts"),
-            "STILLHOUSE_COMPUTE": "none",
-        }
-        yield [replicas.start(environment) for _ in range(n)]
+    with _forker() as replicas:
+        yield [replicas.start(_environment(url, folder)) for _ in range(n)]
+
+
+def _environment(url: str, folder: Path) -> dict[str, str]:
+    return {
+        "STILLHOUSE_DATABASE_URL": url,
+        "STILLHOUSE_ARTIFACT_DIR": str(folder / "artifacts"),
+        "STILLHOUSE_COMPUTE": "none",
+    }
 
 
 if __name__ == "__main__":
