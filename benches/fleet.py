@@ -516,8 +516,10 @@ def takeover(folder: Path) -> dict[str, Table]:
             gaps = []
             for _ in range(N_KILLS if number != signal.SIGSTOP else max(1, N_KILLS // 2)):
                 environment = _environment(url, folder / "Postgres")
-                first, second = (replicas.start(environment) for _ in range(2))
-                assert first.drives and not second.drives
+                both = [replicas.start(environment) for _ in range(2)]
+                while not any(one.drives for one in both):
+                    time.sleep(0.1)
+                first, second = sorted(both, key=lambda one: one.drives, reverse=True)
                 time.sleep(1.0)
                 first.send(number)
                 begun_s = time.perf_counter()
