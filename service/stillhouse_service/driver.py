@@ -11,8 +11,9 @@ import logging
 import math
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.5  # leases run out and pauses end without anybody telling; nor do other processes
 _REST_S = 5.0  # before trying again what has just failed
 _N_LOOKED_AT = 200  # waiting stages; those that no worker can do must not hide the others
+_N_IN_TURN = 20  # studies that are looked at in a tick although nothing of theirs has moved
 _WAITS = "waits_for"  # in a baseline's progress
 
 
@@ -67,6 +69,7 @@ class Driver:
         self._resting: dict[str, float] = {}  # what has failed -> when to try again
         self._compute_problem: str | None = None
         self._unmet: dict[str, str] = {}  # study or baseline -> what no worker offers
+        self._swept_to = ""  # the study that was looked at last, in turn
         self._stuck: dict[str, str] = {}  # study -> the error that its next step ends with
         self._artifacts = artifacts
         self._has_taken_over = False
@@ -110,6 +113,7 @@ class Driver:
             for attempt in work.stages.running_on("compute"):
                 self._compute.cancel(attempt.id)  # on a shared cluster it may still run
                 attempts.release(work, attempt, "the server was restarted")
+            self.wake(work.studies.ids_in([StudyState.RUNNING]))  # whatever moved before
         self._clock = ClockWatch(self._store)  # the last leader has seen what came before
         self._has_taken_over = True
 
@@ -321,12 +325,19 @@ class Driver:
                     baseline.progress = {} if reason is None else {_WAITS: reason}
 
     def _advance_studies(self, is_tick: bool) -> None:
-        """Advance the studies of which something has moved; at a tick also all that run."""
+        """Advance the studies of which something has moved, and at a tick some that run.
+
+        What time alone brings, the end of a budget, may wait for its turn: a thousand studies that
+        run must not cost more than a few, nor hold up the one that has moved.
+        """
         with self._moved_lock:
             moved, self._moved = self._moved, set()
         if is_tick:
             with self._store.read() as view:
-                moved.update(view.studies.ids_in([StudyState.RUNNING]))
+                running = view.studies.ids_in([StudyState.RUNNING])
+            turn = in_turn(running, self._swept_to, _N_IN_TURN)
+            self._swept_to = turn[-1] if turn else ""
+            moved.update(turn)
         for study_id in sorted(moved):
             self._guarded(study_id, partial(self._advance, study_id))
 
@@ -343,3 +354,10 @@ class Driver:
 
     def _watch(self) -> None:
         self._watchdog.look(self._compute_problem, self._unmet, self._stuck)
+
+
+def in_turn(ids: Sequence[str], last: str, n: int) -> list[str]:
+    """Give the next `n` ids behind the last one that had its turn, round and round."""
+    ranked = sorted(ids)
+    start = bisect_right(ranked, last)
+    return (ranked[start:] + ranked[:start])[:n]
