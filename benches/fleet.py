@@ -552,6 +552,11 @@ def large(folder: Path) -> dict[str, Table]:
             n_there = n_studies
             with _servers(url, folder / "Postgres", 1) as (server,):
                 rows += _reads(server, n_studies, n_studies * n_trials)
+            with filled.engine.connect() as connection:
+                size = connection.execute(text("SELECT pg_database_size(current_database())"))
+                n_mb = size.scalar_one() / 1e6
+            what = f"database on disk: {n_mb:.0f} MB"
+            rows.append([n_studies, n_studies * n_trials, what, None, None, None, None])
         filled.engine.dispose()
     columns = ("studies", "trials", "what", "n", "p50, ms", "p95, ms", "wanted below, ms")
     return {"large": (columns, rows)}
