@@ -566,7 +566,13 @@ def _multiply(engine: Engine, study: str, first: int, last: int, n_trials: int) 
     """Copy a study and its one trial, each trial with its stages, attempts and events."""
     if last <= first:
         return
-    numbers = {"study": study, "first": first, "last": last - 1, "n": n_trials - 1}
+    # Written out: Postgres takes no parameters in CREATE TABLE.
+    numbers = {
+        ":study": f"'{study}'",
+        ":first": first,
+        ":last": last - 1,
+        ":n)": f"{n_trials - 1})",
+    }
     steps = [
         "CREATE TEMP TABLE s AS SELECT k, 'std_' || lpad(k::text, 16, '0') AS id"
         " FROM generate_series(:first, :last) AS k",
@@ -611,8 +617,9 @@ def _multiply(engine: Engine, study: str, first: int, last: int, n_trials: int) 
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL synchronous_commit = off"))
         for step in steps:
-            used = {name: value for name, value in numbers.items() if f":{name}" in step}
-            connection.execute(text(step), used)
+            for name, value in numbers.items():
+                step = step.replace(name, str(value))
+            connection.exec_driver_sql(step.replace("%", "%%"))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as alone:
         alone.execute(text("VACUUM (ANALYZE)"))
 

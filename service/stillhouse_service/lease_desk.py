@@ -18,6 +18,7 @@ from stillhouse_service import leases
 from stillhouse_service.errors import ServiceError
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store
+from stillhouse_service.tables import DeviceRow
 
 _MOST = 25  # in one transaction: others want to write as well
 
@@ -79,6 +80,7 @@ class LeaseDesk:
             batch = [(asking, future) for asking, future in batch if not future.done()]
             if not batch:
                 continue
+            answers: Sequence[Given | Exception]
             try:
                 answers = await run_in_threadpool(self._hand_out, [asking for asking, _ in batch])
             except Exception as error:
@@ -92,17 +94,34 @@ class LeaseDesk:
                 else:
                     future.set_result(answer)
 
-    def _hand_out(self, batch: Sequence[Asking]) -> list[Given | Exception]:
+    def _hand_out(self, batch: Sequence[Asking]) -> list[Given | ServiceError]:
         with self._store.begin() as work:
-            work.devices.read_ahead([one.device_id for one in batch])
-            answers: list[Given | Exception] = []
+            ids = [one.device_id for one in batch]
+            work.devices.read_ahead(ids)
+            holders = work.stages.holders(ids)
+            devices: list[DeviceRow | ServiceError] = []
             for one in batch:
                 try:
-                    if one.is_new:
+                    if one.is_new and one.device_id in holders:
                         leases.ask(work, one.worker_id, one.device_id, self._settings)
-                    lease = leases.claim(work, one.worker_id, one.device_id, self._settings)
-                    serves = leases.serves(work.devices.device(one.device_id))
-                    answers.append(Given(lease, serves))
-                except ServiceError as error:  # raised before anything of its own was written
-                    answers.append(error)
-            return answers
+                    devices.append(leases.seen(work, one.worker_id, one.device_id))
+                except ServiceError as error:
+                    devices.append(error)
+            # Who asks twice at once has given the first one up.
+            last = {one.device_id: i for i, one in enumerate(batch)}
+            known = {
+                i: device
+                for i, device in enumerate(devices)
+                if isinstance(device, DeviceRow) and last[device.id] == i
+            }
+            claimed = leases.claim_all(work, list(known.values()), self._settings)
+            leased = dict(zip(known, claimed, strict=True))
+            return [_given(device, leased.get(i)) for i, device in enumerate(devices)]
+
+
+def _given(
+    device: DeviceRow | ServiceError, lease: Lease | ServiceError | None
+) -> Given | ServiceError:
+    if isinstance(device, ServiceError):
+        return device
+    return lease if isinstance(lease, ServiceError) else Given(lease, leases.serves(device))

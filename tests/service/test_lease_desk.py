@@ -55,3 +55,34 @@ def test_a_database_that_is_gone_is_told_to_each(server: Any, connect: Any) -> N
         return await asyncio.gather(*map(desk.ask, asking), return_exceptions=True)
 
     assert [type(one) for one in asyncio.run(all_at_once())] == [ConnectionError] * 3
+
+
+@on_both
+def test_a_job_behind_many_of_others_is_found_by_its_own_device(server: Any, connect: Any) -> None:
+    baseline = server.baseline()
+    others = [connect(server, f"edge-{i}") for i in range(2)]
+    special = connect(server, "special", kind="GPU")
+    for _ in range(4):
+        server.study(baseline=baseline)
+    server.study(baseline=baseline, device=special.device_id)
+    hosts = [*others, special]
+    asking = [Asking(one.worker_id, one.device_id, is_new=True) for one in hosts]
+    given = LeaseDesk(server.store, server.settings)._hand_out(asking)
+    jobs = [one.lease.job for one in given if isinstance(one, Given) and one.lease is not None]
+    assert len({job.id for job in jobs}) == 3
+    with server.store.read() as view:
+        assert view.stages.stage(jobs[2].id).device == special.device_id
+
+
+@on_both
+def test_who_asks_twice_at_once_holds_one_job(server: Any, connect: Any) -> None:
+    baseline = server.baseline()
+    server.study(baseline=baseline)
+    server.study(baseline=baseline)
+    host = connect(server)
+    twice = [Asking(host.worker_id, host.device_id, is_new=True)] * 2
+    first, second = LeaseDesk(server.store, server.settings)._hand_out(twice)
+    assert isinstance(first, Given) and first.lease is None
+    assert isinstance(second, Given) and second.lease is not None
+    with server.store.read() as view:
+        assert len(view.stages.running_on("device")) == 1
