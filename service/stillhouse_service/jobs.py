@@ -35,18 +35,19 @@ def job_of(
     if stage.kind == "compile":
         return dry_runs.job_of(work, stage)
 
-    def file(artifacts: Mapping[str, Any], name: str) -> File:
-        artifact = known.get(artifacts.get(name, ""))
-        if artifact is None:
-            raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
-        return File(artifact.sha256, artifact.n_bytes)
-
     assert stage.study_id is not None  # every device job belongs to a study
     study = work.studies.named(stage.study_id)
     baseline = work.baselines.of(study).artifacts
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
-    if known is None:
-        known = work.log.artifacts({*baseline.values(), *candidate.values()})
+    wanted = {*baseline.values(), *candidate.values()}
+    files = work.log.artifacts(wanted) if known is None else known
+
+    def file(artifacts: Mapping[str, Any], name: str) -> File:
+        artifact = files.get(artifacts.get(name, ""))
+        if artifact is None:
+            raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
+        return File(artifact.sha256, artifact.n_bytes)
+
     split = stage.order["split"]
     precisions = device.info.get("precisions") or ["f32"]
     return Job(

@@ -148,7 +148,8 @@ def _read_ahead(work: UnitOfWork, stages: Sequence[StageRow]) -> _AtHand:
     trials = work.trials.some([stage.trial_id for stage in stages if stage.trial_id is not None])
     studies = [work.studies.named(name) for name in {s.study_id for s in stages if s.study_id}]
     baselines = [work.baselines.of(study) for study in studies]
-    hashes = {sha256 for row in (*trials, *baselines) for sha256 in row.artifacts.values()}
+    hashes = {sha256 for trial in trials for sha256 in trial.artifacts.values()}
+    hashes |= {sha256 for baseline in baselines for sha256 in baseline.artifacts.values()}
     return _AtHand(
         artifacts=work.log.artifacts(hashes),
         n_attempts=work.stages.n_attempts_of([stage.id for stage in stages]),
