@@ -139,7 +139,9 @@ def test_a_study_is_tried_out_before_hours_are_spent(
     assert status == 0, err
     found = json.loads(out)
     assert found["state"] == "finished"
-    assert found["counts"]["complete"] + found["counts"]["unsupported"] == 8
+    counts = found["counts"]  # a host may die three times with the same job: then it has failed
+    assert counts["complete"] + counts["unsupported"] + counts["failed"] == 8
+    assert counts["complete"] > 0
     assert found["best"]["value"] < 1.0
     truly = found["incumbent_truly"]
     assert truly is None or truly >= found["best"]["value"] - 1e-9

@@ -24,6 +24,7 @@ from stillhouse_service.simulation.results import result
 _WAIT_S = 20.0
 _REST_S = 0.2  # before a server that does not answer is asked again
 _LIMIT_S = 120.0
+_HANG_S = 1.0  # at least
 
 
 @dataclass
@@ -153,7 +154,7 @@ class SimulatedHost:
         await self._fetch(job["baseline"]["sha256"])
         if self._rng.random() < self._law.p_hang:
             self._tally.n_hung += 1
-            await asyncio.sleep(10 * self._job_s)
+            await asyncio.sleep(max(_HANG_S, 10 * self._job_s))
             await self._fail(lease, "timeout", "the job hung until its time limit (made up)")
             return
         await asyncio.sleep(self._job_s)
