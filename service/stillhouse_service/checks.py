@@ -17,7 +17,7 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.errors import Problem, SpecRejected
-from stillhouse_service.objectives import METRICS, OF_BASELINE, RANGES, constraints_of
+from stillhouse_service.objectives import METRICS, OF_BASELINE, RANGES, constraints_of, reference_of
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.states import BaselineState
 from stillhouse_service.tables import BaselineRow
@@ -116,6 +116,8 @@ def search_problem(
         "constraints": limits,
         "surrogate": spec["surrogate"],
     }
+    if len(spec["objectives"]) > 1 or spec.get("reference"):
+        problem["reference"] = reference_of(spec, measured)
     n_initial = spec["optimizer"]["n_initial"]
     return problem | ({} if n_initial is None else {"n_initial": n_initial})
 

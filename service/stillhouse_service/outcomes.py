@@ -158,7 +158,7 @@ def compressed(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) ->
     study = work.studies.named(trial.study_id)
     trial.artifacts = register(work, outcome["artifacts"])
     trial.metrics = dict(outcome["metrics"])
-    trial.details = dict(outcome["details"])
+    trial.details = {**trial.details, **outcome["details"]}
     trial.progress = {"stage": TrialState.COMPRESSED.value}
     work.move(trial, TrialState.COMPRESSED, who=SERVER)
     settings = dict(study.spec.get("timing", {}))

@@ -14,9 +14,10 @@ from typing import Any
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
+from stillhouse_optimizer.sources import Source
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import incumbents, listed, outcomes
+from stillhouse_service import incumbents, listed, outcomes, transfers
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.incumbents import observed
@@ -46,6 +47,7 @@ class _Standing:
     history: Sequence[Observation]
     pending: Sequence[Mapping[str, Any]]
     pending_ids: Sequence[str]
+    sources: Sequence[Source]  # earlier studies to learn from
 
     @property
     def n_wanted(self) -> int:
@@ -142,6 +144,7 @@ class Steps:
                 history=[observed(trial) for trial in told],
                 pending=[trial.config for trial in running],
                 pending_ids=[trial.id for trial in running],
+                sources=transfers.sources_of(view, study) if is_asking else (),
             )
 
     def _list(self, study_id: str, standing: _Standing) -> None:
@@ -176,6 +179,7 @@ class Steps:
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
             cheap_features=built_network(*texts, *standing.network),
+            sources=standing.sources,
         )
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
@@ -191,7 +195,7 @@ class Steps:
                 trial = start_trial(
                     work, study, number, proposal.config, proposal.origin, DRIVER, unknown
                 )
-                trial.prediction = dict(proposal.prediction)
+                transfers.proposed(trial, proposal)
         return None
 
     def _failing(self, view: UnitOfWork, study: StudyRow) -> str | None:
