@@ -100,6 +100,9 @@ def try_out(
     if spec.get("runner", "server") != "server" or not isinstance(baseline, Mapping):
         message = "wanted {model, dataset}: a study that is tried out has its baseline made up"
         raise SpecRejected([Problem("baseline", message)])
+    if len(spec.get("objectives", ())) > 1:
+        message = "wanted one: of several the law knows no single best config"
+        raise SpecRejected([Problem("objectives", message)])
     kind = str(spec["device"]).partition(".")[0]
     spec = {**spec, "device": kind if kind in _KINDS else _KINDS[0], "resources": {}}
     folder.mkdir(parents=True, exist_ok=True)
