@@ -30,7 +30,8 @@ from stillhouse_service.store import Store, UnitOfWork
 _log = logging.getLogger(__name__)
 _LOCK = 0x5711_8060  # first half of the advisory lock's key; the epoch is the other
 _GONE_S = 2.0  # so long a lock must be free: a leader takes it again when Postgres has restarted
-_RENEWALS = 5  # in the time of one lease
+_RENEWALS = 5  # in the time of one lease, at least
+_RENEWED_S = 1.0  # well within `_GONE_S`
 _IS_HELD = (
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
     " AND classid = %s::bigint::oid AND objid = %s::bigint::oid"
@@ -65,11 +66,12 @@ class Leadership:
         self._epoch = 0  # ours; 0: another leads, or nobody
         self._free_since: tuple[int, float] | None = None  # an epoch, and when its lock was free
         self._has_looked = False
+        self._has_lock = False  # that of our epoch, on the connection in use
         self._connection: Any = None
         self._lock = threading.Lock()  # of the connection
         self._epoch_lock = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name="leadership", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 
     @property
     def leads(self) -> bool:
@@ -158,6 +160,7 @@ class Leadership:
         except BaseException:
             self._drop()  # and the lock with it
             raise
+        self._has_lock = True
         with self._epoch_lock:
             self._epoch = epoch + 1
         _log.info("this server drives from now on (epoch %d; before: %s)", epoch + 1, before)
@@ -168,21 +171,30 @@ class Leadership:
             if self._epoch == epoch:
                 self._epoch = 0
 
-    def _renew(self) -> None:
-        while not self._stop.wait(self._lease_s / _RENEWALS):
-            epoch = self._epoch
-            if epoch == 0:
-                continue
+    def _run(self) -> None:
+        while not self._stop.wait(min(_RENEWED_S, self._lease_s / _RENEWALS)):
             try:
-                with self._lock:
-                    renewed = self._ask(_RENEW, self._lease_s, epoch)
+                self._renew()
             except (OperationalError, InterfaceError) as error:
                 _log.warning("the lead could not be renewed: %s", error.orig)
-                continue
-            if renewed is None:
-                self._lost(epoch)
-            else:
-                self._store.set_clock(renewed[0])
+
+    def _renew(self) -> None:
+        """Show that this server lives, if it leads.
+
+        Raises:
+            OperationalError: The database does not answer.
+        """
+        epoch = self._epoch
+        if epoch == 0:
+            return
+        with self._lock:
+            renewed = self._ask(_RENEW, self._lease_s, epoch)
+            if renewed is not None and not self._has_lock:
+                self._has_lock = bool(self._ask(_HOLD, _LOCK, epoch)[0])
+        if renewed is None:
+            self._lost(epoch)
+        else:
+            self._store.set_clock(renewed[0])
 
     def _is_held(self, epoch: int) -> bool:
         return bool(self._ask(_IS_HELD, _LOCK, epoch)[0])
@@ -196,8 +208,8 @@ class Leadership:
         try:
             if self._connection is None:
                 self._connection = own_connection(self._engine)
-                if self._epoch != 0:  # lost with the connection before
-                    self._connection.execute(_HOLD, (_LOCK, self._epoch))
+                # It went with the connection before, which Postgres may not have noticed yet.
+                self._has_lock = False
             return self._connection.execute(question, values).fetchone()
         except self._engine.dialect.loaded_dbapi.Error as error:
             self._drop()

@@ -161,7 +161,12 @@ def test_a_leader_whose_connection_was_lost_keeps_the_lead(
     assert not other.take()
     _vanish(leads)  # Postgres has restarted
     assert not other.take()  # it waits a moment
-    leads._ask("SELECT 1")  # as when it renews its lease
+
+    def has_its_lock() -> bool:
+        leads._renew()
+        return leads._has_lock  # Postgres may take a moment to see that the old one is gone
+
+    _until(has_its_lock)
     assert leads._is_held(1)
     assert not other.take()
     _write(store, "leads")
