@@ -95,12 +95,12 @@ async def _bursts(urls: Sequence[str], filled: Filled) -> list[float]:
             known = (await http.post("/v1/workers", json=body)).raise_for_status().json()
             ids = {"worker_id": known["id"], "device_id": known["devices"][0]["id"]}
             bodies.append(json.dumps({**ids, "wait_s": 30}))
-    streams = []
-    for i in range(N_HOSTS):
-        host, _, port = urls[i % len(urls)].removeprefix("http://").partition(":")
-        streams.append(await asyncio.open_connection(host, int(port)))
     rates = []
     for _ in range(N_BURSTS):
+        streams = []  # new ones: a server closes those that rest for seconds
+        for i in range(N_HOSTS):
+            host, _, port = urls[i % len(urls)].removeprefix("http://").partition(":")
+            streams.append(await asyncio.open_connection(host, int(port)))
         begun_s = time.perf_counter()
         given = await asyncio.gather(
             *(
@@ -114,8 +114,8 @@ async def _bursts(urls: Sequence[str], filled: Filled) -> list[float]:
         with filled.store.begin() as work:  # for the next time, which is not measured
             for lease in given:
                 attempts.release(work, work.stages.attempt(lease["id"]), "bench")
-    for _, writer in streams:
-        writer.close()
+        for _, writer in streams:
+            writer.close()
     return rates
 
 
