@@ -93,18 +93,25 @@ class TrueStudy:
         metrics = found.metrics(self._law)
         return metrics[self.objective] if is_feasible(metrics, self._limits)[0] else None
 
-    def best(self, seed: int = 0) -> Best | None:
+    def best(
+        self, seed: int = 0, n_random: int = _N_RANDOM, n_steps: int = _N_STEPS
+    ) -> Best | None:
         """Find the best config: at random, then in ever smaller steps from the best one.
+
+        Args:
+            seed: Of both.
+            n_random: Configs looked at, at random.
+            n_steps: Steps from there.
 
         Returns:
             The best found; none: no config that was looked at keeps the limits.
         """
         rng = np.random.default_rng(seed)
         kept: tuple[float, Any] | None = None
-        for row in self._space.sample(_N_RANDOM, rng):
+        for row in self._space.sample(n_random, rng):
             kept = self._better(kept, row)
         step, n_in_vain = _STEP, 0
-        for _ in range(_N_STEPS if kept is not None else 0):
+        for _ in range(n_steps if kept is not None else 0):
             assert kept is not None
             found = self._better(kept, self._neighbour(kept[1], step, rng))
             n_in_vain = 0 if found is not kept else n_in_vain + 1
@@ -117,7 +124,7 @@ class TrueStudy:
         found_truth = self.of(config)
         assert found_truth is not None
         metrics = found_truth.metrics(self._law)
-        return Best(config, metrics[self.objective], metrics, _N_RANDOM + _N_STEPS)
+        return Best(config, metrics[self.objective], metrics, n_random + n_steps)
 
     def _better(self, kept: tuple[float, Any] | None, row: Any) -> tuple[float, Any] | None:
         value = self.value(self._space.decode(row))
