@@ -75,7 +75,7 @@ async def _wait(database: str, server: Replica, filled: Filled, study: str) -> l
             changing = asyncio.create_task(_change(filled, study, change_s, stop))
             cpu_s, begun_s = sum(process.cpu_times()[:2]), time.perf_counter()
             times = []
-            for i in range(N_READS):
+            for i in range(N_READS // 2):
                 before_s = time.perf_counter()
                 if i % 3:
                     answer = await http.get(f"/v1/studies/{study}")
@@ -156,17 +156,16 @@ class _Crowd:
         await self._join(n, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n", "")
 
     async def lease(self, n: int) -> None:
-        """Ask for jobs, as so many hosts."""
+        """Ask for jobs, for so many devices."""
         async with httpx.AsyncClient(base_url=self._url, timeout=60) as http:
-            for i in range(n):
-                http.headers["Stillhouse-Protocol"] = "1"
-                name = f"waiting-{i}"
-                body = {"name": name, "version": "1", "devices": [device_of("CPU", name)]}
-                known = (await http.post("/v1/workers", json=body)).json()
-                ids = {"worker_id": known["id"], "device_id": known["devices"][0]["id"]}
-                asked = json.dumps({**ids, "wait_s": 60})
-                request = LEASE_REQUEST.format(n=len(asked), body=asked)
-                await self._join(1, request, "")
+            http.headers["Stillhouse-Protocol"] = "1"
+            devices = [device_of("CPU", "waiting") | {"name": f"CPU.{i}"} for i in range(n)]
+            body = {"name": "waiting", "version": "1", "devices": devices}
+            known = (await http.post("/v1/workers", json=body)).raise_for_status().json()
+        for device in known["devices"]:
+            ids = {"worker_id": known["id"], "device_id": device["id"]}
+            asked = json.dumps({**ids, "wait_s": 60})
+            await self._join(1, LEASE_REQUEST.format(n=len(asked), body=asked), "")
 
     async def _join(self, n: int, request: str, etag: str) -> None:
         for _ in range(n):
