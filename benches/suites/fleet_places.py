@@ -27,7 +27,8 @@ from stillhouse_service.store import Store
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "shared"))
 from postgres_server import Postgres
-from replicas import Replica, Replicas
+from replicas import Replica as Replica
+from replicas import Replicas
 
 QUICK = bool(os.environ.get("STILLHOUSE_BENCH_QUICK"))
 N_READS = 50 if QUICK else 300
