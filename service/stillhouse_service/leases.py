@@ -29,6 +29,7 @@ from stillhouse_service.settings import Settings
 from stillhouse_service.states import AttemptState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import ArtifactRow, AttemptRow, DeviceRow, StageRow, WorkerRow
+from stillhouse_service.tracing import traceparent_of
 
 
 def register(
@@ -169,7 +170,13 @@ def _lease(
         known, n_before = at_hand.artifacts, at_hand.n_attempts[stage.id]
     job = job_of(work, stage, device, known)
     attempt = attempts.start(work, stage, device.id, settings.lease_s, n_before)
-    return Lease(id=attempt.id, token=attempt.token, expires_in_s=settings.lease_s, job=job)
+    return Lease(
+        id=attempt.id,
+        token=attempt.token,
+        expires_in_s=settings.lease_s,
+        job=job,
+        traceparent=traceparent_of(stage, attempt),
+    )
 
 
 def serves(device: DeviceRow) -> tuple[str, ...]:
@@ -215,6 +222,7 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way
+    work.spent.on_device_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)

@@ -5,6 +5,7 @@ Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from stillhouse_service import incumbents, listed, outcomes, transfers
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.incumbents import observed
+from stillhouse_service.instruments import PROPOSAL_S
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
@@ -172,6 +174,7 @@ class Steps:
         assert standing.problem is not None
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
+        begun_s = time.perf_counter()
         proposals = propose(
             standing.problem,
             standing.history,
@@ -181,6 +184,8 @@ class Steps:
             cheap_features=built_network(*texts, *standing.network),
             sources=standing.sources,
         )
+        took_s = time.perf_counter() - begun_s
+        PROPOSAL_S.observe(took_s)
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop
@@ -190,6 +195,7 @@ class Steps:
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought
             unknown = listed.ended_since(work, standing.pending_ids)
+            work.spent.proposal_s = took_s
             for i, proposal in enumerate(proposals):
                 number = standing.n_trials + i
                 trial = start_trial(

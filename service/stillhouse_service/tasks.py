@@ -18,6 +18,7 @@ from uuid import uuid4
 import distributed
 import torch
 
+from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.compress import CompressionTask, compress
 from stillhouse_compression.dry_run import dry_run
@@ -29,6 +30,7 @@ from stillhouse_compression.training import Recipe
 from stillhouse_service import checkpoints
 from stillhouse_service.artifacts import Artifact, ArtifactStore
 from stillhouse_service.cluster import PROGRESS_TOPIC, Surroundings
+from stillhouse_service.compute_log import log_as_told
 from stillhouse_service.device_data import store_split
 from stillhouse_service.errors import ArtifactTooLarge, ServiceError
 from stillhouse_service.stage_log import StageLog
@@ -38,6 +40,11 @@ _LOOK_S = 0.5  # between two looks for a cancellation
 _STORE_REST_S = 2.0  # between two tries to write to a store that is full or gone
 # Seeds and thread counts of torch belong to a process: a worker of several threads takes turns.
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def dask_setup(_worker: object) -> None:
+    """Log as the operator wishes; Dask calls this in every worker process that it starts."""
+    log_as_told()
 
 
 def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
@@ -52,7 +59,15 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
         `{"artifacts", "metrics", "details"}`, or `{"failure": {"stage", "failure_class",
         "reason", "log"}}`, or `{"is_cancelled": True}`.
     """
-    with StageLog() as log, _Watch(surroundings, log) as watch:
+    with (
+        about(
+            lease=surroundings.attempt_id,
+            stage=surroundings.stage_id,
+            trace=trace_of(order.get("traceparent")),
+        ),
+        StageLog() as log,
+        _Watch(surroundings, log) as watch,
+    ):
         try:
             return _run(kind, order, surroundings, watch, log)
         except Cancelled:
