@@ -13,7 +13,18 @@ def upgrade() -> None:
     op.add_column("study", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
     with op.batch_alter_table("study") as study:
         study.alter_column("revision", existing_type=sa.Integer(), server_default=None)
+    op.create_table(
+        "driver",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(length=200), nullable=True),
+        sa.Column("until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("installation", sa.String(length=32), nullable=False),
+        sa.Column("is_store_marked", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("driver")
     op.drop_column("study", "revision")

@@ -12,11 +12,22 @@ from stillhouse_benchmark.protocol import CheckJob, File, Job, JobSettings, Prob
 from stillhouse_service import dry_runs
 from stillhouse_service.errors import ArtifactCorrupt
 from stillhouse_service.store import UnitOfWork
-from stillhouse_service.tables import DeviceRow, StageRow
+from stillhouse_service.tables import ArtifactRow, DeviceRow, StageRow
 
 
-def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJob:
+def job_of(
+    work: UnitOfWork,
+    stage: StageRow,
+    device: DeviceRow,
+    known: Mapping[str, ArtifactRow] | None = None,
+) -> Job | CheckJob:
     """Name every file and setting that `device` needs for `stage`.
+
+    Args:
+        work: The transaction.
+        stage: What is to be done.
+        device: Who does it.
+        known: Artifacts by hash, where they have been read already.
 
     Raises:
         ArtifactCorrupt: A file that the job names is not registered.
@@ -24,17 +35,19 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
     if stage.kind == "compile":
         return dry_runs.job_of(work, stage)
 
-    def file(artifacts: Mapping[str, Any], name: str) -> File:
-        artifact = known.get(artifacts.get(name, ""))
-        if artifact is None:
-            raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
-        return File(artifact.sha256, artifact.n_bytes)
-
     assert stage.study_id is not None  # every device job belongs to a study
     study = work.studies.named(stage.study_id)
     baseline = work.baselines.of(study).artifacts
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
-    known = work.log.artifacts({*baseline.values(), *candidate.values()})
+    wanted = {*baseline.values(), *candidate.values()}
+    files = work.log.artifacts(wanted) if known is None else known
+
+    def file(artifacts: Mapping[str, Any], name: str) -> File:
+        artifact = files.get(artifacts.get(name, ""))
+        if artifact is None:
+            raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
+        return File(artifact.sha256, artifact.n_bytes)
+
     split = stage.order["split"]
     precisions = device.info.get("precisions") or ["f32"]
     return Job(

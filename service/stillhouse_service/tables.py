@@ -305,6 +305,18 @@ class RequestKeyRow(Base):
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class DriverRow(Base):
+    """Who drives: one row (leadership.py)."""
+
+    __tablename__ = "driver"
+    id: Mapped[int] = mapped_column(primary_key=True)  # always 1
+    epoch: Mapped[int]  # grows with every change of hands: the fencing token
+    holder: Mapped[str | None] = mapped_column(String(200))  # for people; none: given up
+    until: Mapped[datetime | None]  # by the database's clock; none: nobody needs to wait for it
+    installation: Mapped[str] = mapped_column(String(32))  # this database's own name
+    is_store_marked: Mapped[bool]  # whether the artifact store bears that name
+
+
 class WebhookRow(Base):
     """An address that is told of events."""
 

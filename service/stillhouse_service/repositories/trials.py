@@ -5,7 +5,7 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +43,10 @@ class Trials:
     def find(self, trial_id: str) -> TrialRow | None:
         """Find a trial, if there is one."""
         return self._session.get(TrialRow, trial_id)
+
+    def some(self, trial_ids: Collection[str]) -> list[TrialRow]:
+        """Read trials by their ids; those that are not there are left out."""
+        return list(self._session.scalars(select(TrialRow).where(TrialRow.id.in_(trial_ids))))
 
     def named(self, trial_id: str) -> TrialRow:
         """Find a trial.
