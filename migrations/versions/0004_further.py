@@ -10,8 +10,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    with op.batch_alter_table("trial") as trial:
+        trial.add_column(sa.Column("built", sa.String(64), nullable=True))
+        trial.add_column(sa.Column("twin_of", sa.String(32), nullable=True))
+        trial.create_index("ix_trial_built", ["study_id", "built"])
 
 
 def downgrade() -> None:
-    pass
+    with op.batch_alter_table("trial") as trial:
+        trial.drop_index("ix_trial_built")
+        trial.drop_column("twin_of")
+        trial.drop_column("built")

@@ -48,13 +48,17 @@ class Belief:
         x_pending = inputs.of(evidence.pending)
         terms = Terms(inputs.groups, inputs.is_category, inputs.replaced, inputs.shares)
 
-        def fitted(y: Array, k: int) -> Model:
-            model = fit(problem.surrogate, terms, x, y, seed + k)
+        def fitted(target: Target, y: Array, k: int) -> Model:
+            # Trials that were ended early tell of the metrics that they have; the last ones, by
+            # which `auto` judges, are whole.
+            rows, also = evidence.also(target)
+            x_all = np.concatenate([inputs.of(rows), x]) if len(rows) else x
+            model = fit(problem.surrogate, terms, x_all, np.concatenate([also, y]), seed + k)
             return model.believing(x_pending) if len(x_pending) else model
 
-        self._objective = fitted(evidence.y, 0)
+        self._objective = fitted(evidence.objective, evidence.y, 0)
         self._limits = [
-            (target, bound, fitted(values, k))
+            (target, bound, fitted(target, values, k))
             for k, (target, bound, values) in enumerate(evidence.limits, start=1)
         ]
         self._success: Model | None = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse_benchmark.protocol import CheckJob, File, Job, JobSettings, Probe
-from stillhouse_service import dry_runs
+from stillhouse_service import dry_runs, known_latency, probes
 from stillhouse_service.errors import ArtifactCorrupt
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import DeviceRow, StageRow
@@ -35,13 +35,22 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
     study = work.studies.named(stage.study_id)
     baseline = work.baselines.of(study).artifacts
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
+    if stage.kind == probes.PROBE:
+        candidate = probes.files_of(candidate)
     split = stage.order["split"]
-    precisions = device.info.get("precisions") or ["f32"]
+    precision = (device.info.get("precisions") or ["f32"])[0]
+    source = known_latency.source_of(work, stage, device, precision)
+    # Written down with the handing-out: the answer is held against it.
+    stage.order = {
+        **stage.order,
+        known_latency.PRECISION: precision,
+        known_latency.FROM: None if source is None else source.id,
+    }
     return Job(
         id=stage.id,
         kind="benchmark",
         device=device.name,
-        precision=precisions[0],
+        precision=precision,
         candidate=file(candidate, "onnx"),
         baseline=file(baseline, "onnx"),
         probe=Probe(
@@ -54,4 +63,6 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
         settings=JobSettings.from_json(
             {name: value for name, value in stage.order["settings"].items() if value is not None}
         ),
+        timing=None if source is None else known_latency.timing_of(source),
+        is_judged=stage.kind != probes.PROBE,
     )

@@ -16,10 +16,11 @@ from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import incumbents, listed, outcomes
+from stillhouse_service import early_stops, incumbents, listed, outcomes, probes, twins
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.incumbents import observed
+from stillhouse_service.repositories.trials import BROUGHT, TWIN
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
@@ -44,6 +45,7 @@ class _Standing:
     stop: str | None  # why no more trials are started
     failing: str | None  # why it should pause: too many trials failed for one cause
     history: Sequence[Observation]
+    own_configs: Sequence[Mapping[str, Any]]  # of the told trials that this study has run itself
     pending: Sequence[Mapping[str, Any]]
     pending_ids: Sequence[str]
 
@@ -136,7 +138,9 @@ class Steps:
                 is_measuring=bool(view.stages.open_of_study(study_id)),
                 stop=stop,
                 failing=failing,
-                history=[observed(trial) for trial in told],
+                # A twin's result is there once already.
+                history=[observed(trial) for trial in told if trial.origin != TWIN],
+                own_configs=[trial.config for trial in told if trial.origin not in BROUGHT],
                 pending=[trial.config for trial in running],
                 pending_ids=[trial.id for trial in running],
             )
@@ -166,14 +170,19 @@ class Steps:
         assert standing.problem is not None
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
+        built = built_network(*texts, *standing.network)
         proposals = propose(
             standing.problem,
             standing.history,
             standing.pending,
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
-            cheap_features=built_network(*texts, *standing.network),
+            cheap_features=built,
         )
+        own = [*standing.own_configs, *standing.pending]
+        proposals = twins.new_only(standing.spec, standing.problem, own, proposals, built)
+        if not proposals:
+            return twins.EXHAUSTED
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop
@@ -304,7 +313,9 @@ def start_trial(
         trial.failure = failure.to_json()
         work.move(trial, TrialState.FAILED, who, failure.reason)
         return trial
-    listed.compress(work, study, trial, rendered.schedule, rendered.training)
+    order = listed.order_of(work, study, trial, rendered.schedule, rendered.training)
+    order |= early_stops.order_of(work, study)
+    probes.begin(work, study, trial, order)
     return trial
 
 

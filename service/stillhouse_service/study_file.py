@@ -33,6 +33,9 @@ _KEYS = (
     "optimizer",
     "engine",
     "resources",
+    "reuse",
+    "probe",
+    "early_stop",
     "timing",
 )
 _REQUIRED = ("baseline", "device", "template", "budget")

@@ -19,8 +19,10 @@ import distributed
 import torch
 
 from stillhouse_compression.baseline import train_baseline
+from stillhouse_compression.built import built_hash
 from stillhouse_compression.compress import CompressionTask, compress
 from stillhouse_compression.dry_run import dry_run
+from stillhouse_compression.early_stop import EarlyStop, TrainingStopped
 from stillhouse_compression.errors import Cancelled, CompressionError
 from stillhouse_compression.hooks import Hooks, Progress
 from stillhouse_compression.lock import HostLock
@@ -44,19 +46,22 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
     """Run one stage; whatever goes wrong is part of the answer.
 
     Args:
-        kind: `train`, `compress` or `dry-run`.
+        kind: `train`, `compress`, `dry-run` or `sketch`.
         order: What the stage's row says.
         surroundings: Where it runs.
 
     Returns:
         `{"artifacts", "metrics", "details"}`, or `{"failure": {"stage", "failure_class",
-        "reason", "log"}}`, or `{"is_cancelled": True}`.
+        "reason", "log"}}`, or `{"is_cancelled": True}`, or `{"stopped": {"reason", "reachable",
+        "history", "n_epochs", "saved_s"}}` of a training that was ended early.
     """
     with StageLog() as log, _Watch(surroundings, log) as watch:
         try:
             return _run(kind, order, surroundings, watch, log)
         except Cancelled:
             return {"is_cancelled": True}
+        except TrainingStopped as stop:
+            return {"stopped": {"reason": str(stop), **vars(stop)}}
         except MemoryError as error:
             return _failure(kind, "out-of-memory", error, log)
         except CompressionError as error:
@@ -101,7 +106,7 @@ def _run(
                 load_checkpoint=lambda: checkpoints.load(place, stage_id),
             )
             made = _KINDS[kind](order, store, hooks, surroundings)
-        if kind != "dry-run":
+        if kind not in ("dry-run", "sketch"):
             made["artifacts"]["log"] = vars(store.put(log.text().encode(), "text/plain"))
         return made
     finally:
@@ -248,6 +253,7 @@ def _compress(
             n_threads=surroundings.n_threads,
             device=surroundings.device,
             engine=order.get("engine", "stillhouse"),
+            early_stop=EarlyStop.from_mapping(rule) if (rule := order.get("early_stop")) else None,
         ),
         hooks,
     )
@@ -266,7 +272,7 @@ def _compress(
         "thinning": made.thinning,
         "warnings": made.warnings,
     }
-    return _answer(artifacts, made.metrics, details)
+    return _answer(artifacts, made.metrics, details) | {"built": built_hash(made.onnx)}
 
 
 def _dry_run(
@@ -299,6 +305,30 @@ def _dry_run(
     return _answer(artifacts, {}, {"networks": found})
 
 
+def _sketch(
+    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
+) -> dict[str, Any]:
+    """Make one trial's network without training it, for the device to time."""
+    made = dry_run(
+        CompressionTask(
+            model_name=order["model"],
+            dataset_name=order["dataset"],
+            weights=store.read(order["weights"]),
+            schedule=order["schedule"],
+            training=order["training"],
+            seed=int(order["seed"]),
+        ),
+        hooks,
+    )
+    artifacts = {
+        "untrained": store.put(made.onnx),
+        "untrained_outputs": store.put(made.probe_outputs, "application/x-npy"),
+    }
+    metrics = {"macs": made.macs, "params": made.params, "model_bytes": len(made.onnx)}
+    details = {"is_decided": made.is_decided}
+    return _answer(artifacts, metrics, details) | {"built": built_hash(made.onnx)}
+
+
 def _answer(
     artifacts: Mapping[str, Artifact], metrics: Mapping[str, float], details: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -314,4 +344,9 @@ def _answer(
 
 
 _Kind = Callable[[Mapping[str, Any], ArtifactStore, Hooks, Surroundings], dict[str, Any]]
-_KINDS: Mapping[str, _Kind] = {"train": _train, "compress": _compress, "dry-run": _dry_run}
+_KINDS: Mapping[str, _Kind] = {
+    "train": _train,
+    "compress": _compress,
+    "dry-run": _dry_run,
+    "sketch": _sketch,
+}

@@ -17,7 +17,8 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
     """Say why a trial was proposed and what the model expected of it.
 
     Args:
-        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported` or `foreign`.
+        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported`, `foreign` or
+            `twin`.
         prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
     """
     if origin == "initial":
@@ -28,6 +29,11 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
         return "Asked for by a user."
     if origin == "imported":
         return "Brought in from a file."
+    if origin == "twin":
+        return (
+            "Asked for by a user, and not run: it builds the network of an earlier trial and "
+            "trains it in the same way, whose result it has."
+        )
     if origin == "foreign":
         return "Of an earlier study, to learn from; not measured in this one."
     if not prediction:

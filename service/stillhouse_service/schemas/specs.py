@@ -5,15 +5,24 @@ Depends on: pydantic.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from stillhouse_service.schemas.parts import MAX_TEXT, In, Resources
 
 
 def _is_left_out(value: object) -> bool:
     return value is None
+
+
+def _word(value: object) -> object:
+    # YAML reads a bare `off` as false.
+    return "off" if value is False else value
+
+
+Switch = Annotated[bool, Field(description="`on` and `off` are taken too")]
+EarlyStop = Annotated[Literal["off", "cautious", "bold"], BeforeValidator(_word)]
 
 
 class Budget(In):
@@ -127,6 +136,21 @@ class StudySpec(In):
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
     resources: Resources = Field(default_factory=dict)
+    reuse: Switch = Field(
+        default=True,
+        description="whether trials that build the same network and train it in the same way are "
+        "run once, and a network of the same shapes is timed once on a device",
+    )
+    probe: Switch = Field(
+        default=False,
+        description="whether the untrained network is timed first, and one that cannot be faster "
+        "than the best is not trained",
+    )
+    early_stop: EarlyStop = Field(
+        default="off",
+        description="whether a training ends as soon as its validation curve makes the limit on "
+        "accuracy unreachable",
+    )
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",
@@ -153,6 +177,9 @@ class StudyChanges(In):
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     resources: Resources | None = None
+    reuse: Switch | None = None
+    probe: Switch | None = None
+    early_stop: EarlyStop | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the members that were sent."""
