@@ -13,15 +13,24 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from suites.digits_table import DATASET, MODEL, RANGES, _config, _dense, _schedule, keys
+from suites.digits_table import (
+    DATASET,
+    MODEL,
+    RANGES,
+    config_of,
+    dense,
+    keys,
+    schedule_of,
+)
 
 N_EPOCHS = 9
 TRAINING = {
     "epochs": 1,
     "recovery_epochs": N_EPOCHS - 1,
-    "lr_schedule": "constant",
+    "lrschedule_of": "constant",
     "recalibrate_batchnorm": False,
 }
 Key = tuple[int, ...]
@@ -38,18 +47,18 @@ def run_missing(path: Path, seconds: float) -> int:
     missing = [key for key in (keys()[i] for i in order) if key not in known]
     if not missing or seconds <= 0:
         return len(missing)
-    weights, _, top1 = _dense()
+    weights, _, top1 = dense()
     for n_run, key in enumerate(missing):
         if time.monotonic() > until:
             return len(missing) - n_run
-        schedule, training = _schedule(_config(key))
+        schedule, training = schedule_of(config_of(key))
         made = compress(
             CompressionTask(
                 MODEL, DATASET, weights, schedule, training | TRAINING, seed=0, n_threads=1
             )
         )
         curve = [round(float(row["validation_top1"]), 6) for row in made.history]
-        line = {"config": _config(key), "dense_top1": round(top1, 6), "top1": curve}
+        line = {"config": config_of(key), "dense_top1": round(top1, 6), "top1": curve}
         with path.open("a") as file:
             file.write(json.dumps(line) + "\n")
     return 0
@@ -65,9 +74,9 @@ def dense_top1(path: Path) -> float:
     return float(_lines(path)[0]["dense_top1"])
 
 
-def _lines(path: Path) -> list[Mapping[str, object]]:
+def _lines(path: Path) -> list[Mapping[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _key(line: Mapping[str, object]) -> Key:
+def _key(line: Mapping[str, Any]) -> Key:
     return tuple(line["config"][name] for name in RANGES)

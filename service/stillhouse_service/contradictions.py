@@ -28,11 +28,11 @@ def look(work: UnitOfWork, trial: TrialRow) -> None:
 
 
 def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    ends = [(m.get(f"{_RATIO}_low"), m.get(f"{_RATIO}_high")) for m in (one, other)]
-    if any(end is None for pair in ends for end in pair):
+    ends = f"{_RATIO}_low", f"{_RATIO}_high"
+    if any(end not in metrics for metrics in (one, other) for end in ends):
         return True  # nothing is known that could contradict
-    (low, high), (other_low, other_high) = ends
-    return bool(low <= other_high and other_low <= high)
+    low, high = ends
+    return bool(one[low] <= other[high] and other[low] <= one[high])
 
 
 def _interval(metrics: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from stillhouse_compression.built import built_hash
 from stillhouse_compression.export import export_onnx
 
 
-def _network(n_filters: int = 4, stride: int = 1, seed: int = 0) -> nn.Module:
+def _network(n_filters: int = 4, stride: int = 1, seed: int = 0) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, n_filters, 3, stride=stride, padding=1),

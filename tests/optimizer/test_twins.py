@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from stillhouse_optimizer.spec import Problem
+from stillhouse_optimizer.spec import Config, Problem
 from stillhouse_optimizer.twins import twin_indices
 
 PROBLEM = Problem.from_mapping(
@@ -35,6 +35,6 @@ def test_equal_as_built_and_as_trained_is_a_twin() -> None:
 
 
 def test_what_does_not_fit_the_space_is_nobodys_twin() -> None:
-    default = {"sparsity": 0.5, "lr": 0.01}
-    known = [{"sparsity": 7.0, "lr": 0.01}, {"other": 1}, default]
+    default: Config = {"sparsity": 0.5, "lr": 0.01}
+    known: list[Config] = [{"sparsity": 7.0, "lr": 0.01}, {"other": 1}, default]
     assert twin_indices(PROBLEM, known, [default, {"other": 1}]) == [2, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -21,15 +22,15 @@ def host(server: Any, connect: Any) -> Any:
 
 
 def _next(server: Any) -> Any:
-    from conftest import wait_until
-
-    def waiting() -> list[Any]:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
         with server.store.read() as view:
-            return view.stages.waiting("compute", view.now, 10)
-
-    wait_until(waiting, "a training")
-    (stage,) = waiting()
-    return stage
+            waiting = view.stages.waiting("compute", view.now, 10)
+        if waiting:
+            (stage,) = waiting
+            return stage
+        time.sleep(0.02)
+    raise AssertionError("no training waits within 30 s")
 
 
 def _complete(server: Any, host: Any, *top1: float) -> None:
