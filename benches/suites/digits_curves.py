@@ -42,9 +42,11 @@ def run_missing(path: Path, seconds: float) -> int:
 
     until = time.monotonic() + seconds
     known = read(path)
-    # In an order of its own, so that a part of the file is a sample of all.
+    # In an order of its own, so that a part of the file is a sample of all; the learning rate whose
+    # half of the space is replayed comes first.
     order = np.random.default_rng(1).permutation(len(keys()))
-    missing = [key for key in (keys()[i] for i in order) if key not in known]
+    wanted = sorted((keys()[i] for i in order), key=lambda key: key[-1])
+    missing = [key for key in wanted if key not in known]
     if not missing or seconds <= 0:
         return len(missing)
     weights, _, top1 = dense()

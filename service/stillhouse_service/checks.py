@@ -148,6 +148,13 @@ def _switch_problems(spec: StudySpec) -> list[Problem]:
             f"got {', '.join(spec.objectives)}"
         )
         problems.append(Problem("probe", message))
+    if spec.fidelity is not None:
+        if spec.early_stop != "off":
+            message = "does not go with `fidelity`: rungs end trainings already"
+            problems.append(Problem("early_stop", message))
+        if "recovery_epochs:" in spec.training:
+            message = "the rungs say how many recovery epochs there are; leave them out of training"
+            problems.append(Problem("fidelity", message))
     if spec.early_stop != "off":
         limits = []
         for text in spec.constraints:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -144,6 +144,8 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     is_probe = work.stages.stage(attempt.stage_id).kind == probes.PROBE
     if measured.accuracy is None and not is_probe:
         raise ProtocolError("result.accuracy", "is missing; only a probe has none")
+    if is_probe:  # a host that judges nevertheless has judged an untrained network
+        measured = replace(measured, accuracy=None)
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)

@@ -12,6 +12,7 @@ from typing import Any
 from stillhouse_optimizer.feasibility import is_feasible
 from stillhouse_service import (
     contradictions,
+    fidelity,
     incumbents,
     known_latency,
     measurements,
@@ -270,6 +271,10 @@ def _benchmarked(
     """A trial is complete: judge it, and compare it with the incumbent."""
     trial = work.trials.named(trial_id)
     trial.metrics = {**(trial.metrics or {}), **device_metrics}
+    if (low := fidelity.low_end(study.spec, trial.rung)) is not None:
+        trial.progress = low
+        work.move(trial, TrialState.STOPPED, who=SERVER, reason=low["reason"])
+        return
     incumbents.judge(study, trial)
     trial.progress = {}
     work.move(trial, TrialState.COMPLETE, who=SERVER, reason=known_latency.told(result))

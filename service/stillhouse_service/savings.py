@@ -36,6 +36,6 @@ def of_study(work: UnitOfWork, study_id: str, counts: Mapping[str, int]) -> dict
             spared["n_twins"] += 1
         elif progress.get("by") == "probe":
             spared["n_not_trained"] += 1
-        else:
+        elif progress.get("by") == "early_stop":
             spared["n_ended_early"] += 1
     return spared | {"compute_s": round(seconds, 3)}

@@ -16,11 +16,19 @@ from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import early_stops, incumbents, listed, outcomes, probes, twins
+from stillhouse_service import (
+    early_stops,
+    fidelity,
+    incumbents,
+    listed,
+    outcomes,
+    probes,
+    rungs,
+    twins,
+)
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
-from stillhouse_service.incumbents import observed
-from stillhouse_service.repositories.trials import BROUGHT, TWIN
+from stillhouse_service.repositories.trials import BROUGHT
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
@@ -35,6 +43,7 @@ class _Standing:
 
     spec: Mapping[str, Any]
     network: tuple[str, str] | None  # model and data set; None: trials are run outside
+    has_rungs: bool  # its configs are trained a little first, and the best of them further
     is_listed: bool  # its trials are the cases of an experiment
     problem: Problem | None  # None until the device has measured the baseline
     n_trials: int  # brought ones too: the next one's number
@@ -85,6 +94,8 @@ class Steps:
                 self._end_outside(study_id, standing.stop)
             return
         stop = standing.stop
+        if standing.has_rungs and not standing.is_ending and self._promote(study_id, standing):
+            return
         asked = standing.n_trials, len(standing.history)
         is_in_vain = standing.n_open > 0 and self._asked_in_vain.get(study_id) == asked
         if standing.n_wanted and standing.is_listed:
@@ -97,6 +108,12 @@ class Steps:
             if stop is not None:
                 self._asked_in_vain[study_id] = asked
         if standing.n_open == 0 and (stop is not None or standing.is_ending):
+            if (
+                standing.has_rungs
+                and not standing.is_ending
+                and self._promote(study_id, standing, stop)
+            ):
+                return
             self._finish(study_id, standing, stop or "")
 
     def _read(self, study_id: str) -> _Standing | None:
@@ -122,6 +139,7 @@ class Steps:
             is_asking = is_asking and study.baseline_id is not None and not is_listed
             failing = self._failing(view, study)
             told = view.trials.told_of(study_id) if is_asking and failing is None else []
+            problem = incumbents.problem_of(study) if is_asking else None
             network = None
             if study.baseline_id is not None:
                 baseline = view.baselines.of(study)
@@ -129,8 +147,9 @@ class Steps:
             return _Standing(
                 spec=study.spec,
                 network=network,
+                has_rungs=fidelity.epochs_of(study.spec) is not None,
                 is_listed=is_listed,
-                problem=incumbents.problem_of(study) if is_asking else None,
+                problem=problem,
                 n_trials=n_trials,
                 n_started=n_started,
                 n_open=len(running),
@@ -138,10 +157,10 @@ class Steps:
                 is_measuring=bool(view.stages.open_of_study(study_id)),
                 stop=stop,
                 failing=failing,
-                # A twin's result is there once already.
-                history=[observed(trial) for trial in told if trial.origin != TWIN],
+                history=rungs.history(problem, study.spec, told) if problem else [],
                 own_configs=[trial.config for trial in told if trial.origin not in BROUGHT],
-                pending=[trial.config for trial in running],
+                # One that goes on has a result already, from the rung below.
+                pending=[trial.config for trial in running if trial.promoted_from is None],
                 pending_ids=[trial.id for trial in running],
             )
 
@@ -156,6 +175,22 @@ class Steps:
             numbers = range(standing.n_trials, standing.n_trials + standing.n_wanted)
             for number in numbers:
                 listed.start_case(work, study, number, cases[number], DRIVER)
+
+    def _promote(self, study_id: str, standing: _Standing, stop: str | None = None) -> bool:
+        """Let trials of low rungs go on, as many as there is room for; tell whether any did.
+
+        Before the study ends (`stop` says why), whoever may still be the best goes on.
+        """
+        n_free = int(standing.spec["parallel"]) - standing.n_open
+        if n_free <= 0:
+            return False
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return True  # looked at again
+            is_last = stop is not None and not work.trials.open_of(study_id)
+            return rungs.promote(work, study, n_free, is_last, DRIVER) > 0
 
     def _propose(self, study_id: str, standing: _Standing) -> str | None:
         """Ask the optimizer, outside of any transaction, and start what it proposes.
@@ -260,6 +295,8 @@ class Steps:
                 )
             elif study.incumbent_id is None:
                 study.reason = "no trial met the constraints"
+                if standing.has_rungs and (told := rungs.all_failed(work, study)) is not None:
+                    study.reason += f": {told}"
                 work.move(study, StudyState.FINISHED, DRIVER, study.reason)
             else:
                 trial = work.trials.named(study.incumbent_id)
@@ -315,7 +352,7 @@ def start_trial(
         return trial
     order = listed.order_of(work, study, trial, rendered.schedule, rendered.training)
     order |= early_stops.order_of(work, study)
-    probes.begin(work, study, trial, order)
+    probes.begin(work, study, trial, rungs.first(study, trial, order))
     return trial
 
 

@@ -36,6 +36,7 @@ _KEYS = (
     "reuse",
     "probe",
     "early_stop",
+    "fidelity",
     "timing",
 )
 _REQUIRED = ("baseline", "device", "template", "budget")

@@ -163,6 +163,9 @@ class TrialRow(_Lived, Base):
     built: Mapped[str | None] = mapped_column(String(64), default=None)
     # the trial whose result it has, as both come to the same; none: it was run itself
     twin_of: Mapped[str | None] = mapped_column(String(32), default=None)
+    # how far it was trained, and the trial of the rung below; none: the study has no rungs
+    rung: Mapped[int | None] = mapped_column(default=None)
+    promoted_from: Mapped[str | None] = mapped_column(String(32), default=None)
     # schedule, training, sparsity per layer: long, so lists of trials leave it unread
     details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -242,6 +243,7 @@ def _compress(
     order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
 ) -> dict[str, Any]:
     """Compress a baseline by one trial's schedule."""
+    kept = _Kept(order, store, hooks)
     made = compress(
         CompressionTask(
             model_name=order["model"],
@@ -255,7 +257,7 @@ def _compress(
             engine=order.get("engine", "stillhouse"),
             early_stop=EarlyStop.from_mapping(rule) if (rule := order.get("early_stop")) else None,
         ),
-        hooks,
+        kept.hooks,
     )
     artifacts = {
         "schedule": store.put(made.schedule_yaml.encode(), "application/yaml"),
@@ -263,6 +265,11 @@ def _compress(
         "weights": store.put(made.weights),
         "probe_outputs": store.put(made.probe_outputs, "application/x-npy"),
     }
+    if kept.last is not None:
+        try:
+            artifacts["checkpoint"] = store.put(kept.last)
+        except ArtifactTooLarge as error:
+            _log.warning("no checkpoint is kept, who goes on is trained anew: %s", error)
     details = {
         "schedule": order["schedule"],
         "training": order["training"],
@@ -273,6 +280,35 @@ def _compress(
         "warnings": made.warnings,
     }
     return _answer(artifacts, made.metrics, details) | {"built": built_hash(made.onnx)}
+
+
+class _Kept:
+    """The checkpoints of a training that others go on from, or that goes on from another's.
+
+    Attributes:
+        hooks: The task's, with these checkpoints.
+        last: The last state that was saved, where somebody may want it.
+    """
+
+    def __init__(self, order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks) -> None:
+        self.last: bytes | None = None
+        self._order, self._store, self._own = order, store, hooks
+        self.hooks = replace(hooks, save_checkpoint=self._save, load_checkpoint=self._load)
+
+    def _save(self, state: bytes) -> None:
+        if self._order.get("keeps_checkpoint"):
+            self.last = state
+        if self._own.save_checkpoint is not None:
+            self._own.save_checkpoint(state)
+
+    def _load(self) -> bytes | None:
+        # Its own first: a training that is handed out again has gone further.
+        own = None if self._own.load_checkpoint is None else self._own.load_checkpoint()
+        if own is None and self._order.get("checkpoint"):
+            own = self._store.read(self._order["checkpoint"])
+        if own is not None and self._order.get("keeps_checkpoint"):
+            self.last = own
+        return own
 
 
 def _dry_run(

@@ -203,6 +203,17 @@ def test_a_result_without_accuracy_is_taken_of_a_probe_alone(server: Any, host: 
     assert host.measure(lease).status_code == 204  # and the lease is still there
 
 
+def test_an_old_host_that_judges_an_untrained_network_is_not_listened_to(
+    server: Any, host: Any, study: str
+) -> None:
+    _sketch(server)
+    host.measure(host.lease(), ratio=0.75, n_correct=30)
+    _wait_for_compute(server)
+    trial = _trials(server, study)[1]
+    assert trial["state"] == "stopped"
+    assert "top1" not in trial["metrics"]
+
+
 @pytest.mark.parametrize("objectives", [["model_bytes"], ["macs"]])
 def test_a_probe_needs_a_latency_to_be_of_use(server: Any, objectives: list[str]) -> None:
     spec = server.spec(probe=True, objectives=objectives)

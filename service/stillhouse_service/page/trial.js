@@ -71,6 +71,7 @@ function head(trial, study) {
     h("p", { class: "eyebrow" }, "Trial of ", link(`/studies/${study.id}`, study.name)),
     h("div", { class: "head" }, h("h1", {}, `Trial ${trial.number}`), state(trial.state), trial.id === best ? h("span", { class: "badge enough" }, "best feasible") : null),
     h("p", {}, trial.why_proposed, trial.twin_of ? [" ", link(`/trials/${trial.twin_of}`, "The trial that was run"), "."] : null),
+    trial.promoted_from ? h("p", { class: "soft" }, `Rung ${trial.rung}; trained further than `, link(`/trials/${trial.promoted_from}`, "the trial of the rung below"), ".") : null,
     trial.latency_from === null ? null : h("p", { class: "soft" }, timed(trial)),
     trial.ended_early ? note(`${trial.ended_early.charAt(0).toUpperCase()}${trial.ended_early.slice(1)}.`) : null,
     trial.probe && trial.probe.contradiction ? note(`${trial.probe.contradiction}.`) : null,

@@ -211,11 +211,21 @@ class Trials:
         return self._session.scalars(query).one()
 
     def n_started_of(self, study_id: str) -> int:
-        """Count the trials that a study has started, which its budget limits."""
+        """Count the trials that a study has started, which its budget limits.
+
+        A config that goes on to the next rung has been counted.
+        """
         query = select(func.count()).where(
-            TrialRow.study_id == study_id, TrialRow.origin.not_in(BROUGHT)
+            TrialRow.study_id == study_id,
+            TrialRow.origin.not_in(BROUGHT),
+            TrialRow.promoted_from.is_(None),
         )
         return self._session.scalars(query).one()
+
+    def rungs_of(self, study_id: str) -> list[TrialRow]:
+        """List the trials of a study's rungs, by number."""
+        query = select(TrialRow).where(TrialRow.study_id == study_id, TrialRow.rung.is_not(None))
+        return list(self._session.scalars(query.order_by(TrialRow.number)))
 
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
         """List the last `n` trials that ended by themselves, from `from_number` on, last first.

@@ -5,9 +5,10 @@ Depends on: pydantic.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from stillhouse_service.schemas.parts import MAX_TEXT, In, Resources
 
@@ -42,6 +43,25 @@ class Budget(In):
         description="least gain a further trial must promise, a fraction",
         exclude_if=_is_left_out,
     )
+
+
+class Fidelity(In):
+    """Rungs of successive halving; without them every trial is trained to its end."""
+
+    recovery_epochs: list[int] = Field(
+        min_length=2,
+        max_length=8,
+        description="of each rung, rising; in the place of the training's own",
+        examples=[[1, 3, 9]],
+    )
+    reduction: int = Field(default=3, ge=2, le=10, description="one in so many goes on")
+
+    @field_validator("recovery_epochs")
+    @classmethod
+    def _rises(cls, epochs: list[int]) -> list[int]:
+        if epochs[0] < 1 or any(a >= b for a, b in pairwise(epochs)) or epochs[-1] > 100_000:
+            raise ValueError("must rise from at least 1, like [1, 3, 9]")
+        return epochs
 
 
 class OptimizerIn(In):
@@ -151,6 +171,11 @@ class StudySpec(In):
         description="whether a training ends as soon as its validation curve makes the limit on "
         "accuracy unreachable",
     )
+    fidelity: Fidelity | None = Field(
+        default=None,
+        description="successive halving: configs are trained a little, the best of them further",
+        exclude_if=_is_left_out,
+    )
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",
@@ -180,6 +205,7 @@ class StudyChanges(In):
     reuse: Switch | None = None
     probe: Switch | None = None
     early_stop: EarlyStop | None = None
+    fidelity: Fidelity | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the members that were sent."""

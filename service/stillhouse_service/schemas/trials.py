@@ -44,8 +44,11 @@ class Trial(Out):
         description="`initial`, `model`, `random`, `enqueued` or `listed` by an experiment; "
         "`imported` from a file, "
         "`foreign`: of an earlier study, for the optimizer to learn from, no incumbent ever; "
-        "`twin`: it has the result of `twin_of`"
+        "`twin`: it has the result of `twin_of`; "
+        "`promoted` from the rung below"
     )
+    rung: int | None = Field(description="how far it was trained, from 0; null: there are no rungs")
+    promoted_from: str | None = Field(description="id of its config's trial at the rung below")
     twin_of: str | None = Field(
         description="id of the trial whose result it has, as both build the same network and train "
         "it in the same way; null: it was run itself"
