@@ -101,6 +101,7 @@ class Acceptance:
         return not is_root, "run by root: run it as another user" if is_root else "found by a user"
 
     def _libusb_is_pypis(self) -> tuple[bool, str]:
+        self._backend.describe(self._device, "host")  # loaded is not enough: it must have found one
         try:
             maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
         except OSError:

@@ -10,6 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("study", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
+    with op.batch_alter_table("study") as study:
+        study.alter_column("revision", existing_type=sa.Integer(), server_default=None)
     with op.batch_alter_table("trial") as trial:
         trial.add_column(sa.Column("built", sa.String(64), nullable=True))
         trial.add_column(sa.Column("twin_of", sa.String(32), nullable=True))
@@ -25,3 +28,4 @@ def downgrade() -> None:
         trial.drop_column("rung")
         trial.drop_column("twin_of")
         trial.drop_column("built")
+    op.drop_column("study", "revision")

@@ -36,6 +36,9 @@ _LOG_NOISE, _LOG_NOISE_SD = -5.0, 1.5
 _LOG_TERM_SD = 1.5
 _NOISE_FLOOR = 1e-6
 _N_ITERATIONS = 40
+# So far from its prior a logarithm may count, eight times the prior's spread: a search that leaps
+# further, as L-BFGS now and then does between two valleys, must come back, not overflow.
+_FURTHEST = 12.0
 # Log of the variance that is expected of a term that explains much, and of an interaction; targets
 # standardised.
 _STRONG, _INTERACTION = -0.5, -5.0
@@ -157,6 +160,7 @@ def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
     width = np.append(np.full(n_owners, _LOG_TERM_SD), _LOG_NOISE_SD)
 
     def solve(theta: Array) -> tuple[Array, Array, float, Array, Array]:
+        theta = np.clip(theta, prior - _FURTHEST, prior + _FURTHEST)
         noise = math.exp(theta[-1]) + _NOISE_FLOOR
         # The constant is free: variance 1 on a standardised target.
         root_v = np.where(is_term, np.exp(0.5 * theta[:-1][owner]), 1.0)
@@ -176,11 +180,11 @@ def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
         value = 0.5 * (misfit / noise + w @ w + log_det + pull @ pull)
         explained = 1.0 - inverse.diagonal()
         by_term = np.where(is_term, 0.5 * (explained - w**2), 0.0)
-        gradient = pull / width
-        gradient[:-1] += np.bincount(owner, by_term, minlength=n_owners)
         by_noise = 0.5 * (n - explained.sum() - misfit / noise)
-        gradient[-1] += by_noise * (noise - _NOISE_FLOOR) / noise
-        return float(value), gradient
+        by_owner = np.bincount(owner, by_term, minlength=n_owners)
+        gradient = np.append(by_owner, by_noise * (noise - _NOISE_FLOOR) / noise)
+        gradient[np.abs(theta - prior) > _FURTHEST] = 0.0
+        return float(value), gradient + pull / width
 
     best = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _N_ITERATIONS}).x
     root_v, w, noise, precision = solve(best)[:4]

@@ -114,7 +114,12 @@ def _propose_one(
     if int(evidence.is_measured.sum()) < _MIN_MEASURED:
         return Proposal(space.decode(tried.any_new(rng)), "random", notes=evidence.notes)
 
-    belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)))
+    try:
+        belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)))
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
+        # Trials that no model takes must not bring the search to a stand: the next one helps.
+        note = f"drawn at random, as no model could be fitted: {type(error).__name__}: {error}"
+        return Proposal(space.decode(tried.any_new(rng)), "random", notes=(*evidence.notes, note))
     lattice = NO_LATTICE if space.listed is not None else find_lattice(space, inputs)
     starts = belief.starts(_N_STARTS)
     rows, _ = search(space, belief.score, starts, rng, lattice, inputs.replaced)

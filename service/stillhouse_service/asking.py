@@ -75,8 +75,7 @@ class Asking:
             if _is_over(study):
                 return Given((), study.reason or f"study {study_id} is over")
             n_waiting = len(view.stages.to_ask(study_id, view.now, n))
-            n_trials = view.trials.n_of(study_id)
-            n_started = view.trials.n_started_of(study_id)
+            n_trials, n_started = view.trials.n_begun_of(study_id)
             open_trials = view.trials.open_of(study_id)
             pending = [trial.config for trial in open_trials]
             reason = _spent(view, study, n_started)

@@ -66,6 +66,7 @@ class Driver:
         self._resting: dict[str, float] = {}  # what has failed -> when to try again
         self._compute_problem: str | None = None
         self._unmet: dict[str, str] = {}  # study or baseline -> what no worker offers
+        self._stuck: dict[str, str] = {}  # study -> the error that its next step ends with
         self._artifacts = artifacts
         self._has_taken_over = False
         self._steps = steps.Steps(store, settings)
@@ -303,7 +304,18 @@ class Driver:
             with self._store.read() as view:
                 moved.update(view.studies.ids_in([StudyState.RUNNING]))
         for study_id in sorted(moved):
-            self._guarded(study_id, partial(self._steps.advance, study_id))
+            self._guarded(study_id, partial(self._advance, study_id))
+
+    def _advance(self, study_id: str) -> None:
+        """Take a study on; what keeps it from going on is told to who waits for it."""
+        try:
+            self._steps.advance(study_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            self._stuck[study_id] = f"{type(error).__name__}: {error}"
+            raise
+        self._stuck.pop(study_id, None)
 
     def _watch(self) -> None:
-        self._watchdog.look(self._compute_problem, self._unmet)
+        self._watchdog.look(self._compute_problem, self._unmet, self._stuck)

@@ -73,8 +73,9 @@ def job_of(work: UnitOfWork, stage: StageRow) -> CheckJob:
         ArtifactCorrupt: A file that the job names is not registered.
     """
     networks = []
+    known = work.log.artifacts(stage.order["networks"].values())
     for name, sha256 in stage.order["networks"].items():
-        artifact = work.log.artifact(sha256)
+        artifact = known.get(sha256)
         if artifact is None:
             raise ArtifactCorrupt(f"job {stage.id}: {name!r} is not among the artifacts")
         networks.append(NamedNetwork(name, File(artifact.sha256, artifact.n_bytes)))

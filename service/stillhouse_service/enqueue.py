@@ -39,8 +39,9 @@ def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> Tr
         raise Conflict(f"study {study_id} is {study.state}; wanted one that runs or is paused")
     if work.stages.of_study(study_id, "confirm") or work.stages.of_study(study_id, "final"):
         raise Conflict(f"study {study_id} is measuring its winner; clone it to go on")
-    number, limit = work.trials.n_of(study_id), study.spec["budget"].get("trials")
-    is_spent = limit is not None and work.trials.n_started_of(study_id) >= int(limit)
+    number, n_started = work.trials.n_begun_of(study_id)
+    limit = study.spec["budget"].get("trials")
+    is_spent = limit is not None and n_started >= int(limit)
     try:
         legal = legal_config(Space(problem_of(study)), config, "config")
     except ProblemError as error:

@@ -25,8 +25,7 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
         return dry_runs.job_of(work, stage)
 
     def file(artifacts: Mapping[str, Any], name: str) -> File:
-        sha256 = artifacts.get(name, "")
-        artifact = work.log.artifact(sha256)
+        artifact = known.get(artifacts.get(name, ""))
         if artifact is None:
             raise ArtifactCorrupt(f"job {stage.id}: no {name!r} among its artifacts")
         return File(artifact.sha256, artifact.n_bytes)
@@ -37,6 +36,7 @@ def job_of(work: UnitOfWork, stage: StageRow, device: DeviceRow) -> Job | CheckJ
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
     if stage.kind == probes.PROBE:
         candidate = probes.files_of(candidate)
+    known = work.log.artifacts({*baseline.values(), *candidate.values()})
     split = stage.order["split"]
     precision = (device.info.get("precisions") or ["f32"])[0]
     source = known_latency.source_of(work, stage, device, precision)

@@ -316,7 +316,7 @@ def _is_another(
     work: UnitOfWork, study: StudyRow, trial_id: str, result: Mapping[str, Any]
 ) -> bool:
     """Fail a trial whose network on the device is not the one that was compressed."""
-    trial = work.trials.named(trial_id)
+    trial = work.trials.detailed(trial_id)
     stages = [*trial.details.get("survival", ()), *result.get("survival", ())]
     stages = list({stage["name"]: stage for stage in stages}.values())  # measured again: anew
     trial.details = {**trial.details, "survival": stages}
@@ -365,15 +365,16 @@ def _finalised(
 
 def register(work: UnitOfWork, stored: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Write down the artifacts a task has stored; give name -> hash."""
-    for artifact in stored.values():
-        work.log.add_artifact(
-            ArtifactRow(
-                sha256=artifact["sha256"],
-                n_bytes=artifact["n_bytes"],
-                media_type=artifact["media_type"],
-                created_at=work.now,
-            )
+    rows = [
+        ArtifactRow(
+            sha256=artifact["sha256"],
+            n_bytes=artifact["n_bytes"],
+            media_type=artifact["media_type"],
+            created_at=work.now,
         )
+        for artifact in stored.values()
+    ]
+    work.log.add_artifacts(rows)
     return {name: artifact["sha256"] for name, artifact in stored.items()}
 
 

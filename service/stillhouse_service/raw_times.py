@@ -30,12 +30,11 @@ def keep(work: UnitOfWork, artifacts: ArtifactStore, measured: Result) -> Result
     except binascii.Error as error:
         raise ProtocolError("result.raw_times", f"must be base64: {error}") from error
     stored = artifacts.put(content, MEDIA_TYPE)
-    work.log.add_artifact(
-        ArtifactRow(
-            sha256=stored.sha256,
-            n_bytes=stored.n_bytes,
-            media_type=MEDIA_TYPE,
-            created_at=work.now,
-        )
+    row = ArtifactRow(
+        sha256=stored.sha256,
+        n_bytes=stored.n_bytes,
+        media_type=MEDIA_TYPE,
+        created_at=work.now,
     )
+    work.log.add_artifacts([row])
     return replace(measured, raw_times=stored.sha256)

@@ -117,13 +117,15 @@ class Steps:
             self._finish(study_id, standing, stop or "")
 
     def _read(self, study_id: str) -> _Standing | None:
-        """Read where a study stands; none: it does not run."""
+        """Read where a study stands; none: it does not run, or can do nothing but wait."""
         with self._store.read() as view:
             study = view.studies.named(study_id)
             if study.state != StudyState.RUNNING:
                 return None
             running = view.trials.open_of(study_id)
-            n_trials, n_started = view.trials.n_of(study_id), view.trials.n_started_of(study_id)
+            if len(running) >= int(study.spec["parallel"]):
+                return None  # its next step follows when a trial has ended
+            n_trials, n_started = view.trials.n_begun_of(study_id)
             is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
             stop = stop_reason(
                 Budget.from_mapping(study.spec["budget"]),
@@ -132,13 +134,14 @@ class Steps:
                 # Only who limits it pays for adding it up.
                 view.stages.compute_s(study_id) if study.spec["budget"].get("compute_s") else 0.0,
             )
-            is_asking = stop is None and not is_ending
-            # The whole history is read only when a proposal will be made from it.
-            is_asking = is_asking and len(running) < int(study.spec["parallel"])
+            is_over = not running and (stop is not None or is_ending)
             is_listed = study.experiment_id is not None
+            # The whole history is read only when a proposal will be made from it.
+            is_asking = stop is None and not is_ending
             is_asking = is_asking and study.baseline_id is not None and not is_listed
-            failing = self._failing(view, study)
-            told = view.trials.told_of(study_id) if is_asking and failing is None else []
+            told = view.trials.told_of(study_id) if is_asking else []
+            has_failed = not is_asking or any(trial.failure is not None for trial in told)
+            failing = self._failing(view, study) if has_failed else None
             problem = incumbents.problem_of(study) if is_asking else None
             network = None
             if study.baseline_id is not None:
@@ -154,7 +157,7 @@ class Steps:
                 n_started=n_started,
                 n_open=len(running),
                 is_ending=is_ending,
-                is_measuring=bool(view.stages.open_of_study(study_id)),
+                is_measuring=is_over and bool(view.stages.open_of_study(study_id)),
                 stop=stop,
                 failing=failing,
                 history=rungs.history(problem, study.spec, told) if problem else [],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
 from stillhouse_service.database import reads
@@ -39,6 +39,8 @@ from stillhouse_service.tables import (
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
+_CHANGED = "changed"  # in a session's info: the studies whose answer will be another
+_UNSHOWN = {"progress"}  # of a trial: what its study's answer does not show
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
 
 
@@ -168,6 +170,7 @@ class Store:
         """Use `engine`, whose schema must be this version's, and `clock` for every time stamp."""
         self._clock = clock
         self._writing = sessionmaker(engine, expire_on_commit=False)
+        event.listen(self._writing, "before_flush", _note_changes)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
@@ -183,6 +186,8 @@ class Store:
             session.connection()  # the write lock comes first: time stamps are in commit order
             work = UnitOfWork(session, self._clock(), user)
             yield work
+            session.flush()
+            work.studies.revise(session.info.get(_CHANGED, ()))
         commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
             listener(commit)
@@ -192,3 +197,22 @@ class Store:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
             yield UnitOfWork(session, self._clock(), USER)
+
+
+def _note_changes(session: Session, _context: object, _instances: object) -> None:
+    """Remember whose studies' rows are about to be written."""
+    changed = session.info.setdefault(_CHANGED, set())
+    for row in (*session.new, *session.dirty):
+        match row:
+            case StudyRow():
+                changed.add(row.id)
+            case TrialRow() if row in session.new or _is_shown(row):
+                changed.add(row.study_id)
+
+
+def _is_shown(row: TrialRow) -> bool:
+    """Tell whether something has changed that a study's answer may show."""
+    return any(
+        attribute.key not in _UNSHOWN and attribute.history.has_changes()
+        for attribute in inspect(row).attrs
+    )

@@ -119,6 +119,8 @@ class StudyRow(_Lived, Base):
     priority: Mapped[int] = mapped_column(default=0)  # higher goes first; its stages copy it
     # the experiment whose cases it runs; none: an optimizer proposes its trials
     experiment_id: Mapped[str | None] = mapped_column(String(32), index=True, default=None)
+    # grows with every transaction that changes it or one of its trials (`Store.begin`)
+    revision: Mapped[int] = mapped_column(default=0)
 
 
 class ExperimentRow(Base):

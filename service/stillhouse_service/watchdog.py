@@ -1,4 +1,4 @@
-"""Why a study does not move: no live device, no compute.
+"""Why a study does not move: no live device, no compute, a step that fails.
 
 Depends on: the store. Looks at all studies at once, so that a hundred cost as little as one.
 """
@@ -17,8 +17,11 @@ from stillhouse_service.states import StudyState
 from stillhouse_service.store import Store, UnitOfWork
 
 _ACTIVE = (StudyState.CHECKING, StudyState.RUNNING, StudyState.PAUSED)
-_NO_WORKER = "no live worker offers "  # how the watchdog's reasons begin
+# How the watchdog's reasons begin.
+_NO_WORKER = "no live worker offers "
 _NO_COMPUTE = "nothing can be compressed: "
+_STUCK = "its next step fails, and is tried again every few seconds (the server's log has more): "
+_OURS = (_NO_WORKER, _NO_COMPUTE, _STUCK)
 
 
 @cache
@@ -35,12 +38,15 @@ class Watchdog:
         self._store = store
         self._settings = settings
 
-    def look(self, compute_problem: str | None, unmet: Mapping[str, str]) -> None:
+    def look(
+        self, compute_problem: str | None, unmet: Mapping[str, str], stuck: Mapping[str, str]
+    ) -> None:
         """Look at every study that has not ended, and say why it waits.
 
         Args:
             compute_problem: Why nothing can be compressed now; none: it can.
             unmet: What no compute worker offers, by study.
+            stuck: The error that a study's next step ends with, by study.
         """
         with self._store.read() as view:
             studies = view.studies.standing_in(_ACTIVE)
@@ -50,11 +56,11 @@ class Watchdog:
             missing = cache(partial(self._missing, view))
             found: dict[str, tuple[StudyState, str | None, str | None]] = {}
             for study_id, state, reason, device in studies:
-                if reason is not None and not reason.startswith((_NO_WORKER, _NO_COMPUTE)):
+                if reason is not None and not reason.startswith(_OURS):
                     continue  # somebody else's
                 lanes = waiting.get(study_id, {})
-                why = None
-                if "device" in lanes:
+                why = f"{_STUCK}{stuck[study_id]}" if study_id in stuck else None
+                if why is None and "device" in lanes:
                     why = missing(lanes["device"] or device or "")
                 problem = compute_problem or unmet.get(study_id)
                 if why is None and "compute" in lanes and problem is not None:

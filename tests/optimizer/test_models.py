@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.optimize import minimize  # type: ignore[import-untyped]  # scipy has no types
 
 from stillhouse_optimizer.additive import Terms, fit_additive
 from stillhouse_optimizer.surrogate import fit
@@ -34,6 +38,24 @@ def test_a_few_trials_tell_what_layers_have_in_common() -> None:
         return np.asarray(x[:, :N_LAYERS].sum(axis=1))
 
     assert error(LAYERED, y_of, 8) < 0.5 * error(PLAIN, y_of, 8)
+
+
+def test_a_search_for_settings_that_leaps_too_far_is_led_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of 5,000 fits once leapt to a noise of e to the 1216th, and the study stood still."""
+
+    def leap(loss: Callable[[Array], tuple[float, Array]], prior: Array, **options: object) -> Any:
+        for step in (-1e5, 1e5):
+            far, slope = loss(prior + step)
+            assert np.isfinite(far)
+            assert far > loss(prior)[0]
+            assert (np.sign(slope) == np.sign(step)).all()
+        return minimize(loss, prior, **options)
+
+    monkeypatch.setattr("stillhouse_optimizer.additive.minimize", leap)
+    x = removed(18, 1)
+    fit_additive(LAYERED, x, x.sum(axis=1))
 
 
 def test_a_training_that_scales_every_loss_is_learned() -> None:

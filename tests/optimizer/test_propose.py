@@ -178,6 +178,21 @@ def test_when_all_trials_failed_the_study_goes_on_at_random(mixed_problem: Make,
     assert key(proposal.config) not in {key(o.config) for o in history}
 
 
+def test_trials_that_no_model_takes_do_not_end_the_search(
+    mixed_problem: Make, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    problem = mixed_problem()
+    history = run(problem, 12)[0]
+    monkeypatch.setattr("stillhouse_optimizer.belief.fit", refuse)
+    (proposal,) = propose(problem, history, [], 3)
+    assert proposal.origin == "random"
+    assert "no model could be fitted: LinAlgError: not positive definite" in proposal.notes[-1]
+    assert key(proposal.config) not in {key(o.config) for o in history}
+
+
 def test_a_limit_is_kept_with_the_room_that_its_interval_takes(
     mixed_problem: Make, run: Run, metrics_of: Callable[..., dict[str, float]]
 ) -> None:

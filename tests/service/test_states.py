@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from stillhouse_benchmark.protocol import FAILURE_CLASSES, Device, Failure, Result
 from stillhouse_compression.errors import CompressionError
 from stillhouse_compression.template import parse_template
-from stillhouse_service import attempts, enqueue, leases, lives, outcomes, states
+from stillhouse_service import attempts, enqueue, leases, lives, outcomes, states, views
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.checks import check_study
 from stillhouse_service.database import open_engine, prepare
@@ -48,6 +48,7 @@ from stillhouse_service.store import Store
 from stillhouse_service.tables import AttemptRow, EventRow, MeasurementRow, StageRow, TrialRow
 from stillhouse_service.watchdog import Watchdog
 
+MOVED = ("state", "stage", "attempt")  # kinds of events that are moves of a state machine
 MOVES: dict[Any, Any] = {
     BaselineState: states.BASELINE_MOVES,
     StudyState: states.STUDY_MOVES,
@@ -174,6 +175,7 @@ class _Walk(RuleBasedStateMachine):
         self.steps = Steps(self.crowded, self.settings)
         self.given: list[tuple[str, str]] = []  # every device lease ever: id, token
         self.computing: list[str] = []  # every compute attempt ever
+        self.answers: dict[str, Any] = {}  # version -> what a poll was answered
         self.study = ""
         wanted = BaselineIn(model="resnet20_cifar", dataset="digits")
         with self.store.begin() as work:
@@ -386,7 +388,7 @@ class _Walk(RuleBasedStateMachine):
                 assert all(is_final(t.state) for t in trials)
             events = session.scalars(
                 select(EventRow)
-                .where(EventRow.study_id == self.study, EventRow.kind != "incumbent")
+                .where(EventRow.study_id == self.study, EventRow.kind.in_(MOVED))
                 .order_by(EventRow.id)
             )
             last: dict[str, str | None] = {}
@@ -395,6 +397,24 @@ class _Walk(RuleBasedStateMachine):
                 last[line.subject] = line.after
             for row in [study, *trials, *stages]:
                 assert last[row.id] == row.state
+
+    @invariant()
+    def one_version_has_one_answer(self) -> None:
+        """Who polls with a version's ETag would otherwise never hear of the other answer."""
+        with self.store.read() as view:
+            version = view.studies.version_of(self.study)
+            answer = views.study(view, view.studies.named(self.study)).model_copy(
+                update={"eta_s": None}  # a guess, which grows older with every second
+            )
+        assert self.answers.setdefault(version, answer) == answer
+
+    @rule(priority=st.integers(-1, 1))
+    def prefer(self, priority: int) -> None:
+        try:
+            with self.store.begin() as work:
+                lives.set_priority(work, self.study, priority)
+        except IllegalTransition:
+            pass  # it is over
 
     def store_read_study(self) -> Any:
         with self.store.read() as view:
@@ -501,7 +521,7 @@ def test_why_a_study_ended_stands_longer_than_why_it_waited(world: Any) -> None:
 
     crowded.between = reject
     watchdog = Watchdog(crowded, walk.settings)
-    watchdog.look(None, {})
+    watchdog.look(None, {}, {})
     assert crowded.between is None  # it had something to say
     assert walk.store_read_study().reason == "a reason of its own"
 

@@ -75,6 +75,27 @@ def test_a_study_runs_its_budget_and_measures_the_winner_on_the_test_split(
     )
 
 
+def test_a_study_whose_next_step_fails_says_so_and_goes_on_when_it_can(
+    server: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OverflowError("math range error")
+
+    study = server.study(budget={"trials": 2})
+    host = connect(server)
+    with monkeypatch.context() as broken:
+        broken.setattr("stillhouse_service.steps.start_trial", fail)
+        deadline = time.monotonic() + 60
+        while "math range error" not in str(server.get(f"/v1/studies/{study}")["reason"]):
+            if (answer := host.ask(0.05)).status_code == 200:
+                host.measure(answer.json(), 1.0, 294)
+            assert time.monotonic() < deadline
+        found = server.get(f"/v1/studies/{study}")
+        assert found["state"] == "running"
+        assert found["reason"].startswith("its next step fails, and is tried again")
+    assert _drive(server, host, study)["counts"]["complete"] == 2
+
+
 def test_a_trial_says_by_how_much_it_misses_its_bounds(server: Any, connect: Any) -> None:
     study = server.study(budget={"trials": TRIALS})
     _drive(server, connect(server), study)

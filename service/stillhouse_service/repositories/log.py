@@ -6,7 +6,7 @@ Depends on: sqlalchemy.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import JSON, Text, cast, delete, select
 from sqlalchemy.orm import Session
@@ -26,15 +26,21 @@ class Log:
         """Add an event or a measurement."""
         self._session.add(row)
 
-    def add_artifact(self, row: ArtifactRow) -> None:
-        """Add an artifact, unless the same content is known already."""
-        if self._session.get(ArtifactRow, row.sha256) is None:
-            self._session.add(row)
-            self._session.flush()
+    def add_artifacts(self, rows: Sequence[ArtifactRow]) -> None:
+        """Add artifacts, but for those whose content is known already."""
+        by_hash = {row.sha256: row for row in rows}
+        known = self.artifacts(by_hash)
+        self._session.add_all(row for sha256, row in by_hash.items() if sha256 not in known)
+        self._session.flush()
 
     def artifact(self, sha256: str) -> ArtifactRow | None:
         """Find an artifact."""
         return self._session.get(ArtifactRow, sha256)
+
+    def artifacts(self, hashes: Collection[str]) -> dict[str, ArtifactRow]:
+        """Find artifacts by their hashes; those that are not known are left out."""
+        query = select(ArtifactRow).where(ArtifactRow.sha256.in_(hashes))
+        return {row.sha256: row for row in self._session.scalars(query)}
 
     def artifact_hashes(self) -> list[str]:
         """List the hashes of all artifacts."""

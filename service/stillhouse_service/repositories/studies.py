@@ -5,16 +5,16 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.filters import StudyFilter
 from stillhouse_service.repositories.pages import Cursor, older_than
 from stillhouse_service.states import StudyState
-from stillhouse_service.tables import StudyRow
+from stillhouse_service.tables import ExperimentRow, StudyRow
 
 
 class Studies:
@@ -42,6 +42,35 @@ class Studies:
         if row is None:
             raise NotFound(f"no study {study_id}")
         return row
+
+    def revise(self, study_ids: Collection[str]) -> None:
+        """Let who polls these studies see that something has changed."""
+        if study_ids:
+            query = update(StudyRow).where(StudyRow.id.in_(study_ids))
+            changed = query.values(revision=StudyRow.revision + 1)
+            self._session.execute(changed, execution_options={"synchronize_session": False})
+
+    def version_of(self, study_id: str) -> str:
+        """Name what a study's answer is made of: the same name, the same answer.
+
+        It is made of the study, its trials, and what follows from it (its finalisation).
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        following = aliased(StudyRow)
+        query = (
+            select(StudyRow.revision, func.count(following.id), func.sum(following.revision))
+            .outerjoin(ExperimentRow, ExperimentRow.subject_id == StudyRow.id)
+            .outerjoin(following, following.experiment_id == ExperimentRow.id)
+            .where(StudyRow.id == study_id)
+            .group_by(StudyRow.revision)
+        )
+        found = self._session.execute(query).one_or_none()
+        if found is None:
+            raise NotFound(f"no study {study_id}")
+        revision, n_following, following_revision = found
+        return f"{revision}.{n_following}.{following_revision or 0}"
 
     def newest(self, limit: int, after: Cursor | None) -> list[StudyRow]:
         """List studies, newest first, from the one after `after`."""

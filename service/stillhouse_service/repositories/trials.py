@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, load_only, undefer
 
 from stillhouse_service.errors import NotFound
@@ -210,17 +210,17 @@ class Trials:
         query = select(func.count()).where(TrialRow.study_id == study_id)
         return self._session.scalars(query).one()
 
-    def n_started_of(self, study_id: str) -> int:
-        """Count the trials that a study has started, which its budget limits.
+    def n_begun_of(self, study_id: str) -> tuple[int, int]:
+        """Count a study's trials, and those it has started itself, which its budget limits.
 
         A config that goes on to the next rung has been counted.
         """
-        query = select(func.count()).where(
-            TrialRow.study_id == study_id,
-            TrialRow.origin.not_in(BROUGHT),
-            TrialRow.promoted_from.is_(None),
+        is_started = and_(TrialRow.origin.not_in(BROUGHT), TrialRow.promoted_from.is_(None))
+        query = select(func.count(), func.count().filter(is_started)).where(
+            TrialRow.study_id == study_id
         )
-        return self._session.scalars(query).one()
+        n, n_started = self._session.execute(query).one()
+        return n, n_started
 
     def rungs_of(self, study_id: str) -> list[TrialRow]:
         """List the trials of a study's rungs, by number."""

@@ -58,6 +58,34 @@ class Wanted:
         return self.store.read() if self.user is None else self.store.begin(self.user)
 
 
+class Unchanged(Exception):
+    """The caller knows the answer already; `router.Router` makes it a 304."""
+
+
+class Seen:
+    """What the caller has seen, so that a route need not make the same answer again.
+
+    Attributes:
+        etag: Of the answer under way, once `compare` was asked.
+    """
+
+    def __init__(self, request: Request) -> None:
+        """Read `If-None-Match`."""
+        self._shown = request.headers.get("if-none-match", "")
+        self._release = request.app.version
+        self.etag: str | None = None
+
+    def compare(self, version: str) -> None:
+        """End the route here if the caller has seen this version of its answer.
+
+        Raises:
+            Unchanged: It has.
+        """
+        self.etag = f'"{self._release}-{version}"'  # another release may answer otherwise
+        if self.etag in self._shown:
+            raise Unchanged
+
+
 async def names_something(request: Request) -> None:
     """Refuse a path that no database can look up.
 
@@ -74,6 +102,10 @@ async def _writing(request: Request) -> Wanted:
 
 async def _reading(request: Request) -> Wanted:
     return Wanted(store_of(request), None)
+
+
+async def _seen(request: Request) -> Seen:
+    return Seen(request)
 
 
 async def once_of(
@@ -118,6 +150,7 @@ Work = Annotated[UnitOfWork, Depends(_writing)]
 View = Annotated[UnitOfWork, Depends(_reading)]
 ServerSettings = Annotated[Settings, Depends(_settings)]
 Artifacts = Annotated[ArtifactStore, Depends(_artifacts)]
+SeenBefore = Annotated[Seen, Depends(_seen)]
 Key = Annotated[Once, Depends(once_of)]
 WAITS = Depends(may_wait)
 PageSize = Annotated[int, Query(ge=1, le=1000, description="most items in one answer")]

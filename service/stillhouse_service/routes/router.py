@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from stillhouse_service.routes.context import Wanted
+from stillhouse_service.routes.context import Seen, Unchanged, Wanted
 
 
 class Router(APIRouter):
@@ -31,15 +31,23 @@ class Router(APIRouter):
 def _in_one_piece(endpoint: Callable[..., Any], status_code: int) -> Callable[..., Any]:
     @wraps(endpoint)
     def whole(**given: Any) -> Any:
-        with ExitStack() as stack:
-            for name, value in given.items():
-                if isinstance(value, Wanted):
-                    given[name] = stack.enter_context(value.opened())
-            answer = endpoint(**given)
+        seen = next((one for one in given.values() if isinstance(one, Seen)), None)
+        try:
+            with ExitStack() as stack:
+                for name, value in given.items():
+                    if isinstance(value, Wanted):
+                        given[name] = stack.enter_context(value.opened())
+                answer = endpoint(**given)
+        except Unchanged:
+            return Response(status_code=304, headers=_etag(seen))
         # Committed; a failed commit must not follow an answer.
         if not isinstance(answer, BaseModel):
             return answer
         content = answer.__pydantic_serializer__.to_json(answer, by_alias=True)
-        return Response(content, status_code, media_type="application/json")
+        return Response(content, status_code, _etag(seen), "application/json")
 
     return whole
+
+
+def _etag(seen: Seen | None) -> dict[str, str]:
+    return {} if seen is None or seen.etag is None else {"ETag": seen.etag}

@@ -15,6 +15,7 @@ from stillhouse_service.routes.context import (
     Key,
     PageSize,
     PageToken,
+    SeenBefore,
     ServerSettings,
     View,
     Work,
@@ -40,8 +41,9 @@ def create_study(
 
 
 @router.get("/{study_id}", responses=problems(404), dependencies=[needs("read"), WAITS])
-def show_study(study_id: str, view: View) -> schemas.Study:
+def show_study(study_id: str, view: View, seen: SeenBefore) -> schemas.Study:
     """Show a study: where it stands, its incumbent, the time left."""
+    seen.compare(view.studies.version_of(study_id))
     return views.study(view, view.studies.named(study_id))
 
 
