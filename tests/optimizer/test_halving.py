@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,7 +109,7 @@ results = st.lists(
 
 
 @given(results, st.integers(2, 4), st.integers(2, 5))
-def test_climbing_ends_and_nobody_goes_on_twice(found: list, n_rungs: int, eta: int) -> None:
+def test_climbing_ends_and_nobody_goes_on_twice(found: list[Any], n_rungs: int, eta: int) -> None:
     climbers = [
         _at(f"t{i}", 0, None if one is None else one[0], 0.0 if one is None else one[1])
         for i, one in enumerate(found)
