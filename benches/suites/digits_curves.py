@@ -30,7 +30,7 @@ N_EPOCHS = 9
 TRAINING = {
     "epochs": 1,
     "recovery_epochs": N_EPOCHS - 1,
-    "lrschedule_of": "constant",
+    "lr_schedule": "constant",
     "recalibrate_batchnorm": False,
 }
 Key = tuple[int, ...]

@@ -19,6 +19,7 @@ from stillhouse_service.tables import DeviceRow, MeasurementRow, StageRow, Study
 # Where a measurement's result says whose times it has.
 FROM = "latency_from"
 PRECISION = "precision"
+BUILT = "built"  # which network was on the device; a trial's probe may have been of another
 _TIMES = (
     "latency_p50_ms",
     "latency_p95_ms",
@@ -59,7 +60,8 @@ def timed_before(
     for found in work.trials.timings_of(trial.study_id, trial.built, device_id):
         host = found.result.get("host") or {}
         is_same = all(host.get(name) == info.get(name) for name in ("runtime", "runtime_version"))
-        if is_same and found.result.get(PRECISION) == precision and not found.result.get(FROM):
+        is_same = is_same and found.result.get(PRECISION) == precision
+        if is_same and found.result.get(BUILT) == trial.built and not found.result.get(FROM):
             return found
     return None
 
@@ -70,11 +72,12 @@ def timing_of(source: MeasurementRow) -> KnownTiming:
 
 
 def marked(work: UnitOfWork, stage: StageRow, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Write into a result in which precision it is, and whose times it has where it was not timed.
+    """Write into a result of which network it is, in which precision, and whose times it has.
 
     A host that does not know of times given along has timed by itself: then they are its own.
     """
-    told = {**result, PRECISION: stage.order.get(PRECISION)}
+    built = None if stage.trial_id is None else work.trials.named(stage.trial_id).built
+    told = {**result, PRECISION: stage.order.get(PRECISION), BUILT: built}
     source_id = stage.order.get(FROM)
     source = None if source_id is None else work.trials.measurement(int(source_id))
     if source is None or KnownTiming.of(Result.from_json(told)) != timing_of(source):
