@@ -110,7 +110,7 @@ def _optuna(
         while len(trials) < n:
             while len(running) < in_flight and len(trials) + len(running) < n:
                 asked = study.ask()
-                running.append((asked, _suggest(network, asked)))
+                running.append((asked, suggest(network, asked)))
             asked, config = running.pop(0)
             latency, drop = measure(config)
             asked.set_user_attr("drop", drop)
@@ -119,7 +119,8 @@ def _optuna(
     return trials
 
 
-def _suggest(network: Searched, trial: optuna.Trial) -> dict[str, Any]:
+def suggest(network: Searched, trial: optuna.Trial) -> dict[str, Any]:
+    """Ask a trial of Optuna's for every active parameter."""
     config: dict[str, Any] = {}
     for parameter in network.parameters():
         name, condition = parameter["name"], parameter.get("condition")

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from stillhouse_optimizer.errors import OptimizerError, ProblemError, SpaceExhausted
     from stillhouse_optimizer.explanation import Explanation, explain
     from stillhouse_optimizer.feasibility import is_certain, is_feasible
+    from stillhouse_optimizer.front import Front, front
     from stillhouse_optimizer.importance import Importance, importance
     from stillhouse_optimizer.incumbent import Incumbent, incumbent
     from stillhouse_optimizer.inputs import per_config
     from stillhouse_optimizer.propose import propose
+    from stillhouse_optimizer.sources import Source
     from stillhouse_optimizer.spec import (
         Config,
         Constraint,
@@ -38,6 +40,7 @@ __all__ = [
     "Config",
     "Constraint",
     "Explanation",
+    "Front",
     "Importance",
     "Incumbent",
     "Observation",
@@ -47,8 +50,10 @@ __all__ = [
     "Problem",
     "ProblemError",
     "Proposal",
+    "Source",
     "SpaceExhausted",
     "explain",
+    "front",
     "importance",
     "incumbent",
     "is_certain",
@@ -65,6 +70,7 @@ _HOMES = {
     "Config": "spec",
     "Constraint": "spec",
     "Explanation": "explanation",
+    "Front": "front",
     "Importance": "importance",
     "Incumbent": "incumbent",
     "Observation": "spec",
@@ -74,8 +80,10 @@ _HOMES = {
     "Problem": "spec",
     "ProblemError": "errors",
     "Proposal": "spec",
+    "Source": "sources",
     "SpaceExhausted": "errors",
     "explain": "explanation",
+    "front": "front",
     "importance": "importance",
     "incumbent": "incumbent",
     "is_certain": "feasibility",
@@ -95,7 +103,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Three functions are named like their modules; the functions are what the package shows."""
+    """Four functions are named like their modules; the functions are what the package shows."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

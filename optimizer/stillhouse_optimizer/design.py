@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import qmc  # type: ignore[import-untyped]  # scipy has no types
 
+from stillhouse_optimizer.prior import Prior
 from stillhouse_optimizer.space import Rows, Space
 
 # How far from the default the ladder's rungs stand on the way to a random config.
@@ -47,10 +48,30 @@ def initial_design(space: Space, n: int, seed: int, has_ladder: bool) -> Rows:
     return every[np.sort(first)][:n]
 
 
+def interleaved(design: Rows, known: Rows) -> Rows:
+    """A design with configs that did well elsewhere: the default, then one of each in turn.
+
+    As many rows as ``design`` has; its last ones give way.
+
+    Args:
+        design: From ``initial_design``.
+        known: Legal rows, the best first; those that stand in the design already count once.
+    """
+    rows = [design[0]]
+    for k in range(max(len(design) - 1, len(known))):
+        rows += [part[at] for part, at in ((known, k), (design, k + 1)) if at < len(part)]
+    every = np.array(rows)
+    _, first = np.unique(np.nan_to_num(every, nan=-1.0), axis=0, return_index=True)
+    return every[np.sort(first)][: len(design)]
+
+
 def _hypercube(space: Space, n: int, rng: np.random.Generator) -> Rows:
+    prior = Prior(space)
+
     def draw(m: int) -> NDArray[np.float64]:
         cube = qmc.LatinHypercube(d=len(space.parameters), rng=rng)
-        return np.asarray(cube.random(m))
+        points = np.asarray(cube.random(m))
+        return prior.drawn(points) if prior.is_given else points
 
     return space.from_unit(draw, n)
 

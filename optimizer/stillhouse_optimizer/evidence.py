@@ -17,7 +17,13 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.feasibility import end_of, is_feasible
 from stillhouse_optimizer.parameter import Config
 from stillhouse_optimizer.space import Rows, Space
-from stillhouse_optimizer.spec import Constraint, Observation, Problem, is_maximised
+from stillhouse_optimizer.spec import (
+    Constraint,
+    Observation,
+    Problem,
+    is_maximised,
+    reference_point,
+)
 
 Array = NDArray[np.float64]
 
@@ -62,8 +68,10 @@ class Evidence:
         is_measured: Which of them have every metric that is modelled; shape (n,).
         is_feasible: Which of those meet every limit, at the unfavourable ends of their intervals as
             soon as one trial does; shape (n,).
-        objective: How the objective is modelled: to be minimised.
-        y: Modelled objective of the measured trials; shape (n_measured,).
+        objectives: For each objective how it is modelled, to be minimised, and its modelled values
+            of the measured trials; shape (n_measured,).
+        reference: The reference point of several objectives as modelled, no further out than a
+            limit of the same metric; empty of one.
         limits: For each constraint its target (upright: the limit is an upper one), the bound as
             modelled, less what an interval near it takes, and the measured trials' values.
         pending: Running trials' configs (n_pending, n_parameters).
@@ -76,8 +84,8 @@ class Evidence:
     rows: Rows
     is_measured: NDArray[np.bool_]
     is_feasible: NDArray[np.bool_]
-    objective: Target
-    y: Array
+    objectives: tuple[tuple[Target, Array], ...]
+    reference: Array
     limits: tuple[tuple[Target, float, Array], ...]
     pending: Rows
     stopped: Rows
@@ -108,7 +116,7 @@ def gather(
     stopped, of_early = _encode(space, [o.config for o in early], "stopped trial", notes)
     pending_rows, _ = _encode(space, pending, "running trial", notes)
 
-    wanted = [problem.objective, *(c.metric for c in problem.constraints)]
+    wanted = [*problem.objectives, *(c.metric for c in problem.constraints)]
     measured = np.array([_is_measured(o, wanted) for o in observations], dtype=bool)
     lost = [
         i
@@ -132,18 +140,24 @@ def gather(
     if has_margin:
         feasible = sure
 
-    objective = _target(
-        problem.objective,
-        -1.0 if is_maximised(problem.objective) else 1.0,
-        [v[problem.objective] for v in values],
+    limits = tuple(_limit(constraint, values, has_margin) for constraint in problem.constraints)
+    corner = reference_point(problem) if problem.further else (math.nan,)
+    objectives = tuple(
+        _objective(metric, values, worst)
+        for metric, worst in zip(problem.objectives, corner, strict=True)
     )
+    reference = np.array([])
+    if problem.further:
+        reference = _reference(corner, objectives, limits)
+        notes += _constant(objectives)
+
     return Evidence(
         rows=rows,
         is_measured=measured,
         is_feasible=feasible,
-        objective=objective,
-        y=np.array([objective.to_model(v[problem.objective]) for v in values], dtype=float),
-        limits=tuple(_limit(constraint, values, has_margin) for constraint in problem.constraints),
+        objectives=objectives,
+        reference=reference,
+        limits=limits,
         pending=pending_rows,
         stopped=stopped,
         known=_known([early[i] for i in of_early], wanted),
@@ -188,6 +202,36 @@ def _is_usable(value: float) -> bool:
 
 def _target(metric: str, sign: float, values: Sequence[float]) -> Target:
     return Target(metric, metric.endswith(_RATIO_ENDINGS) and all(v > 0 for v in values), sign)
+
+
+def _objective(
+    metric: str, trials: Sequence[Mapping[str, float]], worst: float
+) -> tuple[Target, Array]:
+    values = [trial[metric] for trial in trials]
+    known = values if math.isnan(worst) else [*values, worst]
+    target = _target(metric, -1.0 if is_maximised(metric) else 1.0, known)
+    return target, np.array([target.to_model(v) for v in values], dtype=float)
+
+
+def _reference(
+    corner: Sequence[float],
+    objectives: Sequence[tuple[Target, Array]],
+    limits: Sequence[tuple[Target, float, Array]],
+) -> Array:
+    """The corner as modelled; what lies beyond a limit is of no interest, margin included."""
+    found = []
+    for raw, (target, _) in zip(corner, objectives, strict=True):
+        bounds = [bound for other, bound, _ in limits if other == target]
+        found.append(min([target.to_model(raw), *bounds]))
+    return np.array(found)
+
+
+def _constant(objectives: Sequence[tuple[Target, Array]]) -> list[str]:
+    return [
+        f"{target.metric} is the same in all {len(y)} measured trials: it orders none of them"
+        for target, y in objectives
+        if len(y) > 1 and np.ptp(y) == 0
+    ]
 
 
 def _holds_at_ends(metrics: Mapping[str, float], constraints: Sequence[Constraint]) -> bool:

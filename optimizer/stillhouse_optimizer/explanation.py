@@ -91,20 +91,20 @@ def explain(
     groups: Groups | None = None,
     best: int | None = None,
 ) -> Explanation:
-    """Explain the objective and every limited metric, and the best trial.
+    """Explain each objective and every limited metric, and the best trial of the first one.
 
     Args:
         problem: Whose parameters and limits.
         history: Finished trials.
         seed: Of the forests.
-        metrics: Names; without, the objective and every limited metric.
+        metrics: Names; without, each objective and every limited metric.
         groups: As for ``importance``.
         best: Place of the best trial in the history; None chooses it (``incumbent``).
 
     Raises:
         ProblemError: the space makes no sense.
     """
-    names = metrics or [problem.objective, *(c.metric for c in problem.constraints)]
+    names = metrics or [*problem.objectives, *(c.metric for c in problem.constraints)]
     found = {m: importance(problem, history, m, seed, groups=groups) for m in dict.fromkeys(names)}
     if best is None and (chosen := incumbent(problem, history)) is not None:
         best = chosen.index

@@ -308,7 +308,7 @@ def _recommendation(
     if np.ptp(tried) == 0:
         only = told(space.value_of(j, float(tried[0])))
         return Recommendation(f"In all trials no value but {only} was tried: nothing can be said.")
-    is_objective = metric == problem.objective
+    is_objective = metric in problem.objectives
     wants_more = is_maximised(metric)
     for constraint in problem.constraints:
         if constraint.metric == metric and not is_objective:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, cast, get_args
 
@@ -17,7 +17,18 @@ Value = float | int | str | bool | None
 Config = Mapping[str, Value]
 Kind = Literal["float", "int", "choice", "ordinal"]
 
-_FIELDS = ("name", "kind", "low", "high", "log", "step", "default", "choices", "condition")
+_FIELDS = (
+    "name",
+    "kind",
+    "low",
+    "high",
+    "log",
+    "step",
+    "default",
+    "choices",
+    "condition",
+    "prior",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,19 @@ class Condition:
 
     parent: str
     values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class PriorBelief:
+    """Where good values of a range are expected: a normal distribution.
+
+    Attributes:
+        center: The likeliest value, within the range.
+        width: One standard deviation, in the parameter's unit; on a log scale a factor above 1.
+    """
+
+    center: float
+    width: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +66,7 @@ class Parameter:
         choices: Values of a choice or ordinal.
         default: The value that is tried first.
         conditions: All must hold for the parameter to be active.
+        prior: Where good values are expected, of a float or int; it counts less and less.
     """
 
     name: str
@@ -53,6 +78,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
     default: Value = None
     conditions: tuple[Condition, ...] = ()
+    prior: PriorBelief | None = None
 
     @classmethod
     def from_mapping(cls, data: object, where: str = "parameter") -> Parameter:
@@ -89,7 +115,7 @@ class Parameter:
         conditions: tuple[Condition, ...],
         where: str,
     ) -> Parameter:
-        for key in ("low", "high", "step"):
+        for key in ("low", "high", "step", "prior"):
             if data.get(key) is not None:
                 raise ProblemError(f"{where}.{key}", f"a parameter of kind {kind} has no {key}")
         if data.get("log"):
@@ -143,15 +169,16 @@ class Parameter:
                 raise ProblemError(
                     f"{where}.step", f"{step:g} cuts the range into over a million values"
                 )
-        bare = cls(name, kind, low, high, log, step, conditions=conditions)
+        prior = _read_prior(data.get("prior"), low, high, log, f"{where}.prior")
+        bare = cls(name, kind, low, high, log, step, conditions=conditions, prior=prior)
         if data.get("default") is None:
             middle = math.sqrt(low * high) if log else (low + high) / 2
-            return cls(name, kind, low, high, log, step, (), bare.snap(middle), conditions)
+            return replace(bare, default=bare.snap(middle))
         default = read_number(data["default"], f"{where}.default", whole=kind == "int")
         if not bare.allows(default):
             near = bare.snap(min(max(default, low), high))
             raise ProblemError(f"{where}.default", f"{default:g} is not in the range; near: {near}")
-        return cls(name, kind, low, high, log, step, (), bare.snap(default), conditions)
+        return replace(bare, default=bare.snap(default))
 
     @property
     def is_listed(self) -> bool:
@@ -259,3 +286,24 @@ def _read_conditions(data: object, name: str, where: str) -> tuple[Condition, ..
             raise ProblemError(f"{where}[{i}].values", f"wanted a list of values, got {values!r}")
         conditions.append(Condition(parent, tuple(values)))
     return tuple(conditions)
+
+
+def _read_prior(data: object, low: float, high: float, log: bool, where: str) -> PriorBelief | None:
+    if data is None:
+        return None
+    if not isinstance(data, Mapping) or set(data) != {"center", "width"}:
+        raise ProblemError(where, f'wanted {{"center", "width"}}, got {data!r}')
+    if low == high:
+        raise ProblemError(where, "a single value needs no prior")
+    center = read_number(data["center"], f"{where}.center")
+    width = read_number(data["width"], f"{where}.width")
+    if not low <= center <= high:
+        raise ProblemError(
+            f"{where}.center", f"must lie within {low:g} and {high:g}, got {center:g}"
+        )
+    if log and width <= 1:
+        message = f"on a log scale a factor above 1, such as 3, got {width:g}"
+        raise ProblemError(f"{where}.width", message)
+    if width <= 0:
+        raise ProblemError(f"{where}.width", f"must be above 0, got {width:g}")
+    return PriorBelief(center, width)

@@ -15,15 +15,18 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # has no types
 
 from stillhouse_optimizer.belief import Belief
-from stillhouse_optimizer.design import initial_design
+from stillhouse_optimizer.design import initial_design, interleaved
 from stillhouse_optimizer.errors import OptimizerError, SpaceExhausted
 from stillhouse_optimizer.evidence import gather
 from stillhouse_optimizer.inputs import CheapFeatures, Inputs
 from stillhouse_optimizer.lattice import NO_LATTICE, find_lattice
-from stillhouse_optimizer.maximizer import search
+from stillhouse_optimizer.maximizer import Scores, search
 from stillhouse_optimizer.parameter import Config
-from stillhouse_optimizer.space import Space
+from stillhouse_optimizer.prior import Prior
+from stillhouse_optimizer.sources import Source, best_rows
+from stillhouse_optimizer.space import Rows, Space
 from stillhouse_optimizer.spec import Observation, Problem, Proposal
+from stillhouse_optimizer.transfer import Transfer, described
 from stillhouse_optimizer.translate import LegalityCheck
 from stillhouse_optimizer.tried import Tried
 
@@ -43,6 +46,7 @@ def propose(
     seed: int,
     n: int = 1,
     cheap_features: CheapFeatures | None = None,
+    sources: Sequence[Source] = (),
 ) -> list[Proposal]:
     """Say which configs to try next.
 
@@ -60,6 +64,7 @@ def propose(
             pending.
         cheap_features: What network a config builds (see inputs); without, models see configs as
             asked for.
+        sources: Finished studies to learn from; their spaces may be others.
 
     Returns:
         n proposals; fewer when a finite space holds no more.
@@ -81,7 +86,7 @@ def propose(
         for _ in range(n):
             running = [*pending, *(p.config for p in proposals)]
             try:
-                proposal = _propose_one(problem, space, inputs, history, running, seed)
+                proposal = _propose_one(problem, space, inputs, history, running, seed, sources)
             except SpaceExhausted:
                 if not proposals:
                     raise
@@ -98,6 +103,7 @@ def _propose_one(
     history: Sequence[Observation],
     pending: Sequence[Config],
     seed: int,
+    sources: Sequence[Source],
 ) -> Proposal:
     number = len(history) + len(pending)
     rng = np.random.default_rng([seed, number])
@@ -107,6 +113,9 @@ def _propose_one(
     if number < problem.n_initial:
         has_ladder = problem.surrogate == "forest_plain"
         design = initial_design(space, problem.n_initial, seed, has_ladder)
+        if sources:
+            n_taken = problem.n_initial // 2
+            design = interleaved(design, best_rows(problem, space, sources, n_taken))
         # Rows of their own number first, so that trials that were left out shift nothing.
         row = tried.first_new(np.concatenate([design[number:], design[:number]]))
         if row is not None:
@@ -114,16 +123,25 @@ def _propose_one(
     if int(evidence.is_measured.sum()) < _MIN_MEASURED:
         return Proposal(space.decode(tried.any_new(rng)), "random", notes=evidence.notes)
 
+    transfer = Transfer(problem, space, inputs, sources) if sources else None
     try:
-        belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)))
+        belief = Belief(problem, inputs, evidence, int(rng.integers(2**31 - 1)), transfer)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         # Trials that no model takes must not bring the search to a stand: the next one helps.
         note = f"drawn at random, as no model could be fitted: {type(error).__name__}: {error}"
         return Proposal(space.decode(tried.any_new(rng)), "random", notes=(*evidence.notes, note))
     lattice = NO_LATTICE if space.listed is not None else find_lattice(space, inputs)
     starts = belief.starts(_N_STARTS)
-    rows, _ = search(space, belief.score, starts, rng, lattice, inputs.replaced)
+    prior, n_modelled = Prior(space), max(number - problem.n_initial + 1, 1)
+
+    def score(rows: Rows) -> Scores:
+        value = belief.score(rows)
+        return value + prior.log_weight(rows, n_modelled) if prior.is_given else value
+
+    rows, _ = search(space, score, starts, rng, lattice, inputs.replaced)
     row = tried.first_new(rows)
     if row is None:
         row = tried.any_new(rng)
-    return Proposal(space.decode(row), "model", belief.explain(row), evidence.notes)
+    weights = {} if transfer is None else transfer.weights
+    notes = (*evidence.notes, *described(weights))
+    return Proposal(space.decode(row), "model", belief.explain(row), notes, weights)

@@ -243,7 +243,7 @@ class Space:
             assert level is not None, (parameter.name, value)
             return float(codes[level])
         assert isinstance(value, float | int)
-        return _to_unit(parameter, float(value))
+        return to_unit(parameter, float(value))
 
     def values_of(self, j: int, codes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Numbers that codes of the ``j``-th parameter, a range, stand for; NaN stays NaN."""
@@ -395,7 +395,8 @@ def _codes(parameter: Parameter) -> NDArray[np.float64]:
     return np.asarray(codes)
 
 
-def _to_unit(parameter: Parameter, value: float) -> float:
+def to_unit(parameter: Parameter, value: float) -> float:
+    """Where a value of a range lies on the parameter's own scale, 0..1."""
     low, high = parameter.low, parameter.high
     if parameter.log:
         unit = math.log(value / low) / math.log(high / low)

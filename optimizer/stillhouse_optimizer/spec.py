@@ -24,6 +24,7 @@ __all__ = [
     "Proposal",
     "Value",
     "is_maximised",
+    "reference_point",
 ]
 
 Operator = Literal["<=", ">=", "<", ">"]
@@ -33,6 +34,13 @@ SurrogateName = Literal["forest", "forest_plain", "gp", "auto"]
 
 # Every other metric is better when smaller.
 MAXIMISED = frozenset({"throughput_per_s", "top1", "top5"})
+
+MOST_OBJECTIVES = 3
+# Metrics that order networks alike: no front lies between two of one set.
+SAME = (
+    frozenset({"latency_p50_ms", "latency_ratio", "throughput_per_s"}),
+    frozenset({"top1", "top1_drop"}),
+)
 
 _CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|<|>)\s*([^\s*]+)\s*(\*\s*baseline)?\s*")
 
@@ -151,10 +159,13 @@ class Problem:
         parameters: In the order of the template; names are unique.
         forbidden: Combinations not allowed: a config is illegal when every named parameter is
             active and has one of the listed values.
-        objective: Metric to improve, in the sense of ``is_maximised``.
+        objective: Metric to improve, in the sense of ``is_maximised``; the first of several.
         constraints: All must hold for a trial to be feasible.
         n_initial: Trials before a model proposes.
         surrogate: Which model proposes.
+        further: More objectives, at most two: then a front is searched.
+        reference: Metric -> value that a front's hypervolume is measured from, where it is not to
+            be the limit's (see ``reference_point``).
     """
 
     parameters: tuple[Parameter, ...]
@@ -163,6 +174,13 @@ class Problem:
     forbidden: tuple[Mapping[str, tuple[Value, ...]], ...] = ()
     n_initial: int = 10
     surrogate: SurrogateName = "forest"
+    further: tuple[str, ...] = ()
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Every objective, in the order in which they were named."""
+        return (self.objective, *self.further)
 
     @classmethod
     def from_mapping(cls, data: object) -> Problem:
@@ -170,7 +188,7 @@ class Problem:
 
         Args:
             data: ``{"parameters", "forbidden"?, "objectives"?, "constraints"?, "n_initial"?,
-                "surrogate"?}``.
+                "surrogate"?, "reference"?}``.
 
         Raises:
             ProblemError: starts with the path of the field that is wrong, such as
@@ -180,7 +198,14 @@ class Problem:
             data,
             "",
             required=("parameters",),
-            optional=("forbidden", "objectives", "constraints", "n_initial", "surrogate"),
+            optional=(
+                "forbidden",
+                "objectives",
+                "constraints",
+                "n_initial",
+                "surrogate",
+                "reference",
+            ),
         )
         parameters = tuple(
             Parameter.from_mapping(item, f"parameters[{i}]")
@@ -195,9 +220,7 @@ class Problem:
             by_name[parameter.name] = parameter
         for i, parameter in enumerate(parameters):
             _check_conditions(parameter, by_name, f"parameters[{i}].condition")
-        objectives = _sequence(fields.get("objectives", ["latency_ratio"]), "objectives")
-        if len(objectives) != 1 or not isinstance(objectives[0], str) or not objectives[0]:
-            raise ProblemError("objectives", f"wanted exactly one metric's name, got {objectives}")
+        objectives = _objectives(fields.get("objectives", ["latency_ratio"]))
         n_initial = fields.get("n_initial", 10)
         if isinstance(n_initial, bool) or not isinstance(n_initial, int) or n_initial < 1:
             raise ProblemError(
@@ -220,6 +243,8 @@ class Problem:
             ),
             n_initial=n_initial,
             surrogate=cast(SurrogateName, surrogate),
+            further=objectives[1:],
+            reference=_reference(fields.get("reference", {}), objectives),
         )
 
 
@@ -248,15 +273,88 @@ class Proposal:
         origin: ``initial`` (of the design), ``model`` or ``random`` (there was nothing to model).
         prediction: What the model expects; empty unless ``origin`` is ``model``. Keys:
             ``<metric>`` and ``<metric>_low``/``<metric>_high`` (mean and one standard deviation
-            either side) of the objective and each constraint, ``p_feasible``, ``p_success``,
-            ``log_ei``.
+            either side) of each objective and constraint, ``p_feasible``, ``p_success``,
+            ``log_ei``; of several objectives ``log_ehvi`` and ``hypervolume`` (as expected so far,
+            in the same unit) instead.
         notes: Plain sentences on what was left out or assumed.
+        weights: For each source that the study learns from, metric -> how much it counts, 0..1;
+            the rest is the study's own trials'.
     """
 
     config: Config
     origin: Origin
     prediction: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def _objectives(data: object) -> tuple[str, ...]:
+    given = _sequence(data, "objectives")
+    if not 1 <= len(given) <= MOST_OBJECTIVES:
+        raise ProblemError(
+            "objectives", f"wanted one to {MOST_OBJECTIVES} metrics' names, got {len(given)}"
+        )
+    names: list[str] = []
+    for i, name in enumerate(given):
+        if not isinstance(name, str) or not name:
+            raise ProblemError(f"objectives[{i}]", f"wanted a metric's name, got {name!r}")
+        for earlier in names:
+            if name == earlier:
+                raise ProblemError(f"objectives[{i}]", f"{name} stands twice")
+            if any({name, earlier} <= same for same in SAME):
+                raise ProblemError(
+                    f"objectives[{i}]",
+                    f"{name} says the same as {earlier}: whoever is best in one is best in the "
+                    "other, so there is no front between them; leave one out",
+                )
+        names.append(name)
+    return tuple(names)
+
+
+def _reference(data: object, objectives: Sequence[str]) -> Mapping[str, float]:
+    if not isinstance(data, Mapping):
+        raise ProblemError("reference", f"wanted metric: value, got {data!r}")
+    found: dict[str, float] = {}
+    for metric, value in data.items():
+        if metric not in objectives:
+            message = f"no objective; there are {', '.join(objectives)}"
+            raise ProblemError(f"reference.{metric}", message)
+        if len(objectives) == 1:
+            raise ProblemError("reference", "only several objectives have a front to measure")
+        found[str(metric)] = read_number(value, f"reference.{metric}")
+    return found
+
+
+def reference_point(problem: Problem) -> tuple[float, ...]:
+    """Where a front's hypervolume is measured from: one raw value for each objective.
+
+    Known before the first trial, so that it never moves: what the problem's ``reference`` says,
+    else the limit of that metric (nothing beyond it counts), else 1 for ``latency_ratio`` (as fast
+    as the baseline).
+
+    Raises:
+        ProblemError: nothing says it for an objective, or a limit is still relative.
+    """
+    point = []
+    for i, metric in enumerate(problem.objectives):
+        limits = [
+            c.bound
+            for c in problem.constraints
+            if c.metric == metric and c.is_upper != is_maximised(metric) and not c.is_relative
+        ]
+        if metric in problem.reference:
+            point.append(float(problem.reference[metric]))
+        elif limits:
+            point.append(max(limits) if is_maximised(metric) else min(limits))
+        elif metric == "latency_ratio":
+            point.append(1.0)
+        else:
+            raise ProblemError(
+                f"objectives[{i}]",
+                f"nothing says from where a front in {metric} is measured: give a limit on it, or "
+                f"`reference: {{{metric}: ...}}`, the worst value that is still of interest",
+            )
+    return tuple(point)
 
 
 def _check_conditions(parameter: Parameter, by_name: Mapping[str, Parameter], where: str) -> None:

@@ -87,9 +87,28 @@ def stop_reason(
         return f"{wall_s:.0f} s have passed, {budget.wall_s:.0f} s were allowed"
     if budget.compute_s is not None and compute_s >= budget.compute_s:
         return f"{compute_s:.0f} s of compute are used, {budget.compute_s:.0f} s were allowed"
-    if budget.min_gain is None or proposal is None or "log_ei" not in proposal.prediction:
+    if budget.min_gain is None or proposal is None:
         return None
-    gain = math.exp(proposal.prediction["log_ei"]) * proposal.prediction["p_feasible"]
+    gain = promised_gain(proposal.prediction)
+    if gain is None:
+        return None
     if gain >= budget.min_gain:
         return None
     return f"the best next trial promises {gain:.2%} on average, less than {budget.min_gain:.2%}"
+
+
+def promised_gain(prediction: Mapping[str, float]) -> float | None:
+    """What a proposal promises on average: a fraction of the objective, or of the hypervolume.
+
+    Args:
+        prediction: ``Proposal.prediction``.
+
+    Returns:
+        None where no model proposed it, or no trial was feasible yet.
+    """
+    p_feasible = prediction.get("p_feasible", 1.0)
+    if "log_ei" in prediction:
+        return math.exp(prediction["log_ei"]) * p_feasible
+    if prediction.get("hypervolume", 0.0) > 0.0:
+        return math.exp(prediction["log_ehvi"]) / prediction["hypervolume"] * p_feasible
+    return None

@@ -14,6 +14,7 @@ from stillhouse.errors import (
     WaitTimeout,
 )
 from stillhouse.experiments import Experiment
+from stillhouse.front import Front
 from stillhouse.importance import Importance
 from stillhouse.shapes import AskedTrial, Baseline, Trial, TrialDetail
 from stillhouse.signature import is_genuine
@@ -26,6 +27,7 @@ __all__ = [
     "Client",
     "ConnectionFailed",
     "Experiment",
+    "Front",
     "Importance",
     "Problem",
     "ProblemError",

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from stillhouse.errors import ArtifactCorrupt, StillhouseError
 from stillhouse.experiments import Experiment
+from stillhouse.front import Front
 from stillhouse.importance import Importance
 from stillhouse.shapes import AskedTrial, Baseline, Json, Trial, TrialDetail
 from stillhouse.study import Study
@@ -184,7 +185,11 @@ class Studies:
         return int(answer["n"])
 
     def finalize(
-        self, study_id: str, training: Json | None = None, seed: int | None = None
+        self,
+        study_id: str,
+        training: Json | None = None,
+        seed: int | None = None,
+        trial_id: str | None = None,
     ) -> Experiment:
         """Train its winner at full length and measure it on the test split.
 
@@ -192,11 +197,13 @@ class Studies:
             study_id: A study that has ended, with a winner.
             training: Settings instead of the server's choice: as long as the baseline's recipe.
             seed: None: one that no trial of the study had.
+            trial_id: Another trial that keeps the limits, such as one of the front; None: the
+                incumbent.
 
         Raises:
             ProblemError: It has not ended, has no winner, or the training does not fit.
         """
-        body = {"training": dict(training or {}), "seed": seed}
+        body = {"training": dict(training or {}), "seed": seed, "trial": trial_id}
         return Experiment.from_json(
             self._transport.post(_path("studies", study_id, "finalize"), body)
         )
@@ -280,6 +287,20 @@ class Studies:
         """Say which parameters mattered for which metric (fANOVA over the finished trials)."""
         path = _path("studies", study_id, "importance")
         return Importance.from_json(self._transport.get_made_json(path))
+
+    def front(self, study_id: str) -> Front:
+        """Say which trials of several objectives no other beats, and how the front has grown."""
+        return Front.from_json(self._transport.get(_path("studies", study_id, "front")))
+
+    def transfer(self, study_id: str) -> Json:
+        """Say which earlier studies it learns from and how much each counts.
+
+        Returns:
+            `sources`: `study_id`, `name`, `n_trials`, `n_within`, `shared`, `only_here` and
+            `weights` (metric -> share in the last proposal); `history`: `number` and `weights` of
+            every proposal of the model.
+        """
+        return dict(self._transport.get(_path("studies", study_id, "transfer")))
 
     def report(self, study_id: str, form: str = "html") -> str:
         """Give the report: `html` (one self-contained page), `md` (Markdown) or `json`."""

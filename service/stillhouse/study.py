@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from stillhouse.errors import StillhouseError
+from stillhouse.front import Front
 from stillhouse.importance import Importance
 from stillhouse.progress import ProgressLine
 from stillhouse.shapes import Json, Shape, Trial
@@ -120,6 +121,10 @@ class Study(Shape):
     def importance(self) -> Importance:
         """Say which parameters mattered for which metric; waits until that is worked out."""
         return self._studies.importance(self.id)
+
+    def front(self) -> Front:
+        """Say which of its trials no other beats in all its objectives, of which it has several."""
+        return self._studies.front(self.id)
 
     def report(self, form: str = "html") -> str:
         """Give the report: `html` (one self-contained page), `md` or `json`."""

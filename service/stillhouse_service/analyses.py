@@ -16,8 +16,10 @@ from typing import Any
 from stillhouse_service import report, views
 from stillhouse_service.checks import search_problem
 from stillhouse_service.errors import Conflict
+from stillhouse_service.fronts import front_of
 from stillhouse_service.parameter_groups import groups_of
 from stillhouse_service.repositories.trials import FOREIGN
+from stillhouse_service.schemas.fronts import Front
 from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.store import Store
 from stillhouse_service.tables import StudyRow
@@ -181,6 +183,8 @@ class Analyses:
             ]
             baseline = views.baseline(view.baselines.of(study))
             shown = views.study(view, study)
+            has_front = len(study.spec["objectives"]) > 1 and study.baseline_measurement is not None
+            front = Front.model_validate(front_of(view, study)) if has_front else None
         return report.render(
             form,
             shown.model_dump(mode="json", by_alias=True),
@@ -188,6 +192,7 @@ class Analyses:
             baseline.model_dump(mode="json", by_alias=True),
             found,
             report.describe_environment(),
+            None if front is None else front.model_dump(mode="json"),
         )
 
     def importance_page(self, study_id: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.spec import Proposal
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import attempts, incumbents, listed, outcomes, warm_start
+from stillhouse_service import attempts, incumbents, listed, outcomes, transfers, warm_start
 from stillhouse_service.errors import Conflict, LeaseLost, Problem, SpecRejected
 from stillhouse_service.failures import Failure
 from stillhouse_service.objectives import RANGES
@@ -83,6 +83,7 @@ class Asking:
             n_new = 0 if reason else min(n - n_waiting, n_left)
             told = view.trials.told_of(study_id) if n_new > 0 else []
             history = [incumbents.observed(trial) for trial in told]
+            sources = transfers.sources_of(view, study) if n_new > 0 else ()
         proposals: Sequence[Proposal] = []
         if n_new > 0:
             from stillhouse_optimizer.propose import propose  # on use: it loads SMAC
@@ -90,7 +91,7 @@ class Asking:
             try:
                 seed = int(study.spec["seed"])
                 problem = incumbents.problem_of(study)
-                proposals = propose(problem, history, pending, seed=seed, n=n_new)
+                proposals = propose(problem, history, pending, seed=seed, n=n_new, sources=sources)
             except SpaceExhausted as end:
                 reason = f"all {end.n_configs} configs of the space were tried"
             else:
@@ -150,7 +151,7 @@ def _hand_out(
         trial = start_trial(
             work, study, number + i, proposal.config, proposal.origin, work.user, unknown
         )
-        trial.prediction = dict(proposal.prediction)
+        transfers.proposed(trial, proposal)
     stages = work.stages.to_ask(study.id, work.now, n)
     return [attempts.start(work, stage, work.user, lease_s).id for stage in stages]
 

@@ -18,7 +18,14 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.errors import Problem, SpecRejected
-from stillhouse_service.objectives import METRICS, OF_BASELINE, RANGES, TIMED, constraints_of
+from stillhouse_service.objectives import (
+    METRICS,
+    OF_BASELINE,
+    RANGES,
+    TIMED,
+    constraints_of,
+    reference_of,
+)
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.states import BaselineState
 from stillhouse_service.tables import BaselineRow
@@ -118,6 +125,8 @@ def search_problem(
         "constraints": limits,
         "surrogate": spec["surrogate"],
     }
+    if len(spec["objectives"]) > 1 or spec.get("reference"):
+        problem["reference"] = reference_of(spec, measured)
     n_initial = spec["optimizer"]["n_initial"]
     return problem | ({} if n_initial is None else {"n_initial": n_initial})
 
@@ -152,6 +161,9 @@ def _switch_problems(spec: StudySpec) -> list[Problem]:
         if spec.early_stop != "off":
             message = "does not go with `fidelity`: rungs end trainings already"
             problems.append(Problem("early_stop", message))
+        if len(spec.objectives) != 1:
+            message = f"goes with one objective, got {', '.join(spec.objectives)}"
+            problems.append(Problem("fidelity", message))
         if "recovery_epochs:" in spec.training:
             message = "the rungs say how many recovery epochs there are; leave them out of training"
             problems.append(Problem("fidelity", message))

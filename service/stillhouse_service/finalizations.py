@@ -11,13 +11,14 @@ from typing import Any
 
 from stillhouse_compression.training import Recipe, TrainingSettings
 from stillhouse_service import experiments, listed
-from stillhouse_service.errors import Conflict
+from stillhouse_service.errors import Conflict, Problem, SpecRejected
 from stillhouse_service.ids import trial_seed
 from stillhouse_service.once import Once
+from stillhouse_service.repositories.trials import BROUGHT
 from stillhouse_service.schemas.experiments import ExperimentIn, FinalizeIn
 from stillhouse_service.states import is_final
-from stillhouse_service.store import USER, Store
-from stillhouse_service.tables import BaselineRow
+from stillhouse_service.store import USER, Store, UnitOfWork
+from stillhouse_service.tables import BaselineRow, StudyRow, TrialRow
 
 _FIRST = 1_000_000  # no trial of a search has this number: the seed is another than any of its
 
@@ -37,7 +38,8 @@ def finalize(
     Raises:
         NotFound: No such study.
         Conflict: It has not ended, or has no winner.
-        SpecRejected: The training does not fit the winner's schedule.
+        SpecRejected: The training does not fit the winner's schedule, or the trial named is none
+            that could win.
     """
     from stillhouse_service.layouts import Layout, complete  # on use: it loads torch
 
@@ -47,9 +49,9 @@ def finalize(
             raise Conflict(f"study {study_id} is {study.state}; finalize one that has ended")
         if study.incumbent_id is None:
             raise Conflict(f"study {study_id} has no trial that keeps its limits: no winner")
-        trial = view.trials.detailed(study.incumbent_id)
         if study.baseline_id is None:
             raise Conflict(f"study {study_id} has no network here: its trials are run outside")
+        trial = _chosen(view, study, wanted.trial)
         baseline = view.baselines.of(study)
         n_earlier = len(view.experiments.following(study_id, listed.FINALIZE))
         training = full_length(trial.details["training"], baseline) | wanted.training
@@ -86,6 +88,27 @@ def finalize(
             return experiments.begin(work, spec, layout, listed.FINALIZE, study_id).id
 
         return (once or Once()).do(work, start)
+
+
+def _chosen(view: UnitOfWork, study: StudyRow, trial_id: str | None) -> TrialRow:
+    """Find the trial to train: the incumbent, or another that keeps the limits as measured.
+
+    Raises:
+        SpecRejected: The trial named is none of the study's own, or does not keep them.
+    """
+    if trial_id is None:
+        assert study.incumbent_id is not None
+        return view.trials.detailed(study.incumbent_id)
+    found = view.trials.find(trial_id)
+    if found is None or found.study_id != study.id:
+        raise SpecRejected([Problem("trial", f"study {study.id} has no trial {trial_id!r}")])
+    if found.origin in BROUGHT:
+        message = f"trial {found.number} was brought from elsewhere: it has no schedule here"
+        raise SpecRejected([Problem("trial", message)])
+    if found.is_feasible is not True:
+        message = f"trial {found.number} does not keep the limits as measured: choose one that does"
+        raise SpecRejected([Problem("trial", message)])
+    return view.trials.detailed(trial_id)
 
 
 def full_length(training: Mapping[str, Any], baseline: BaselineRow) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stillhouse_service import attempts, catalog, dry_runs, outcomes, warm_start
+from stillhouse_service import attempts, catalog, dry_runs, outcomes, transfers, warm_start
 from stillhouse_service.checks import check_study
 from stillhouse_service.errors import Conflict, IllegalTransition, Problem, SpecRejected
 from stillhouse_service.ids import new_id
@@ -103,6 +103,7 @@ def check_spec(store: Store, spec: StudySpec, computes_here: bool = True) -> dic
         search = check_study(spec, baseline, known, computes_here)
     with store.read() as view:
         warm_start.check(view, spec.warm_start or (), search)
+        transfers.check(view, spec, search)
     return search
 
 

@@ -53,6 +53,30 @@ OF_BASELINE: Mapping[str, str] = {
 }
 
 
+def reference_of(
+    spec: Mapping[str, Any], measured: Mapping[str, float] | None
+) -> Mapping[str, float]:
+    """Say from where a front is measured, in the objectives for which no limit says it.
+
+    Args:
+        spec: The spec; its own `reference` comes first.
+        measured: The study's `baseline_measurement`: whoever does worse than the baseline is of no
+            interest. In accuracies without a limit everything is: down to a top1 of 0.
+    """
+    found: dict[str, float] = dict(spec.get("reference") or {})
+    limited = {Constraint.parse(text).metric for text in spec["constraints"]}
+    for metric in spec["objectives"]:
+        if metric in found or metric in limited or not measured:
+            continue
+        if metric in ("top1", "top5"):
+            found[metric] = 0.0
+        elif metric == "top1_drop" and "validation_top1" in measured:
+            found[metric] = float(measured["validation_top1"])
+        elif OF_BASELINE.get(metric) in measured:
+            found[metric] = float(measured[OF_BASELINE[metric]])
+    return found
+
+
 def constraints_of(
     spec: Mapping[str, Any], measured: Mapping[str, float] | None
 ) -> Sequence[Constraint]:

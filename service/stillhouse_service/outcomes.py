@@ -185,8 +185,7 @@ def compressed(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) ->
     study = work.studies.named(trial.study_id)
     trial.artifacts = register(work, outcome["artifacts"])
     trial.metrics = dict(outcome["metrics"])
-    probed = {name: trial.details[name] for name in ("probe",) if name in trial.details}
-    trial.details = {**probed, **outcome["details"]}
+    trial.details = {**trial.details, **outcome["details"]}
     trial.built = outcome.get("built")
     trial.progress = {"stage": TrialState.COMPRESSED.value}
     work.move(trial, TrialState.COMPRESSED, who=SERVER)

@@ -12,7 +12,7 @@ from stillhouse_compression.template import parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.space import Space
-from stillhouse_optimizer.spec import Constraint
+from stillhouse_optimizer.spec import Constraint, reference_point
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.checks import located, search_problem
 from stillhouse_service.errors import Problem, SpecRejected
@@ -52,6 +52,13 @@ def check_outside(spec: StudySpec) -> dict[str, Any]:
         whole = search_problem({**spec.model_dump(), "constraints": []}, search)
         try:
             Space(SearchProblem.from_mapping(whole))
+        except ProblemError as error:
+            message = str(error).removeprefix(f"{error.field}: ")
+            problems.append(Problem(error.field, message))
+    if not problems and len(spec.objectives) > 1:
+        whole = search_problem(spec.model_dump(), search)
+        try:
+            reference_point(SearchProblem.from_mapping(whole))
         except ProblemError as error:
             message = str(error).removeprefix(f"{error.field}: ")
             problems.append(Problem(error.field, message))

@@ -14,6 +14,7 @@ from typing import Any
 from stillhouse_compression.template import Template, parse_template
 from stillhouse_compression.template.errors import TemplateErrors
 from stillhouse_optimizer.errors import SpaceExhausted
+from stillhouse_optimizer.sources import Source
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import (
@@ -24,6 +25,7 @@ from stillhouse_service import (
     outcomes,
     probes,
     rungs,
+    transfers,
     twins,
 )
 from stillhouse_service.catalog import parameter_shapes
@@ -57,6 +59,7 @@ class _Standing:
     own_configs: Sequence[Mapping[str, Any]]  # of the told trials that this study has run itself
     pending: Sequence[Mapping[str, Any]]
     pending_ids: Sequence[str]
+    sources: Sequence[Source]  # earlier studies to learn from
 
     @property
     def n_wanted(self) -> int:
@@ -165,6 +168,7 @@ class Steps:
                 # One that goes on has a result already, from the rung below.
                 pending=[trial.config for trial in running if trial.promoted_from is None],
                 pending_ids=[trial.id for trial in running],
+                sources=transfers.sources_of(view, study) if is_asking else (),
             )
 
     def _list(self, study_id: str, standing: _Standing) -> None:
@@ -216,6 +220,7 @@ class Steps:
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
             cheap_features=built,
+            sources=standing.sources,
         )
         own = [*standing.own_configs, *standing.pending]
         proposals = twins.new_only(standing.spec, standing.problem, own, proposals, built)
@@ -235,7 +240,7 @@ class Steps:
                 trial = start_trial(
                     work, study, number, proposal.config, proposal.origin, DRIVER, unknown
                 )
-                trial.prediction = dict(proposal.prediction)
+                transfers.proposed(trial, proposal)
         return None
 
     def _failing(self, view: UnitOfWork, study: StudyRow) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stillhouse_service import incumbents, known_latency, savings, schemas
+from stillhouse_service import incumbents, known_latency, savings, schemas, transfers
 from stillhouse_service.finalized import finalized
 from stillhouse_service.operations import Operation
 from stillhouse_service.report.proposals import why_proposed
@@ -107,6 +107,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             "history": row.details.get("history", []),
             "thinning": row.details.get("thinning", []),
             "warnings": row.details.get("warnings", []),
+            "transfer": row.details.get(transfers.KEPT, {}),
             "log": row.progress.get("log") or (row.failure or {}).get("log", []),
             "events": [event(one) for one in work.log.events_of(row.id)],
             "measurements": [measurement(one) for one in measured],

@@ -90,9 +90,9 @@ def bring(work: UnitOfWork, study: StudyRow, earlier_id: str) -> None:
 
 
 def wanted_metrics(study: StudyRow) -> list[str]:
-    """Name the metrics that a trial must have to be learnt from: the objective and each limited."""
+    """Name the metrics that a trial must have to be learnt from: each objective, each limited."""
     limited = [Constraint.parse(text).metric for text in study.spec["constraints"]]
-    return list(dict.fromkeys([study.spec["objectives"][0], *limited]))
+    return list(dict.fromkeys([*study.spec["objectives"], *limited]))
 
 
 def has_all(metrics: Mapping[str, Any], wanted: Sequence[str]) -> bool:

@@ -34,7 +34,8 @@ def flow(value: Any) -> str:
 def floats(draw: st.DrawFn) -> str:
     low = draw(st.floats(-1e6, 1e6))
     high = low + draw(st.floats(1e-3, 1e6))
-    return f"!float {{low: {low!r}, high: {high!r}}}"
+    prior = f", prior: {{center: {high!r}, width: {draw(st.floats(1e-3, 1e3))!r}}}"
+    return f"!float {{low: {low!r}, high: {high!r}{draw(st.sampled_from(['', prior]))}}}"
 
 
 @st.composite

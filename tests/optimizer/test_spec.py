@@ -47,7 +47,7 @@ def test_an_error_names_the_field_of_the_parameter(changes: dict[str, Any], fiel
         ({"parameters": []}, "parameters"),
         ({"parameters": [GOOD, GOOD]}, "parameters[1].name"),
         ({"parameters": "x"}, "parameters"),
-        ({"objectives": ["a", "b"]}, "objectives"),
+        ({"objectives": ["a", "b", "c", "d"]}, "objectives"),
         ({"n_initial": 0}, "n_initial"),
         ({"n_initial": True}, "n_initial"),
         ({"surrogate": "oracle"}, "surrogate"),

@@ -34,7 +34,7 @@ def test_a_stopped_trial_counts_where_it_has_a_value_and_nowhere_else() -> None:
     ]
     evidence = gather(PROBLEM, Space(PROBLEM), history, [])
     assert evidence.is_measured.tolist() == [True, True]  # not counted as failures
-    rows, values = evidence.also(evidence.objective)
+    rows, values = evidence.also(evidence.objectives[0][0])
     assert rows[:, 0].tolist() == [0.5]
     assert values.tolist() == pytest.approx([np.log(0.5)])
     ((target, _, _),) = evidence.limits

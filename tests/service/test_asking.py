@@ -270,7 +270,7 @@ IMPOSSIBLE_STUDIES: list[tuple[dict[str, Any], list[str]]] = [
     ({"parameters": None}, ["parameters"]),
     ({"template": "version: 1"}, ["parameters"]),
     ({"objectives": ["my loss"]}, ["objectives[0]"]),
-    ({"objectives": ["a", "b"]}, ["objectives"]),
+    ({"objectives": ["a", "a"]}, ["objectives[1]"]),
     ({"constraints": ["size <= 0.5 * baseline", "size"]}, ["constraints[0]", "constraints[1]"]),
     ({"parameters": [{**X, "high": -1.0}]}, ["parameters[0].low"]),
     ({"parameters": [X, X]}, ["parameters[1].name"]),

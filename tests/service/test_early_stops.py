@@ -101,7 +101,7 @@ def test_a_training_that_was_ended_is_infeasible_and_no_failure(server: Any, hos
         "compute_s": 7200.0,
     }
     assert shown["incumbent"] is None
-    report = server.http.get(f"/v1/studies/{study}/report?format=markdown").text
+    report = server.http.get(f"/v1/studies/{study}/report?format=md").text
     assert "ended early" in report and "2 hours" in report
     with server.store.read() as view:
         seen = observed(view.trials.told_of(study)[0])

@@ -44,6 +44,8 @@ class Parameter:
         step: Only ``low + k * step`` are values; None where every number is.
         choices: Values of ``choice`` and ``ordinal``; block names for a block choice.
         condition: All must hold for the parameter to be active.
+        prior: Centre and width of where good values of a range are expected; None where nothing is
+            believed. With ``log`` the width is a factor.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Parameter:
     step: float | int | None = None
     choices: tuple[Value, ...] = ()
     condition: tuple[Condition, ...] = ()
+    prior: tuple[float, float] | None = None
 
     @property
     def is_range(self) -> bool:
@@ -152,6 +155,8 @@ class Parameter:
             {"parent": condition.parent, "values": list(condition.values)}
             for condition in self.condition
         ] or None
+        if self.prior is not None:
+            shape["prior"] = {"center": self.prior[0], "width": self.prior[1]}
         return shape
 
 

@@ -7,6 +7,7 @@ where in the tree it stands is the template reader's business.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import yaml
@@ -17,7 +18,7 @@ from stillhouse_compression.template.safe_yaml import Value, YamlError, scalar
 from stillhouse_compression.template.yaml_mapping import Entries, MappingReader, place_of
 
 SEARCH_TAGS = ("!float", "!int", "!choice", "!ordinal", "!optional", "!ref")
-RANGE_ARGUMENTS = ("low", "high", "log", "step", "default", "name")
+RANGE_ARGUMENTS = ("low", "high", "log", "step", "default", "name", "prior")
 MAX_CHOICES = 200
 MAX_NAME = 200
 MAX_INT = 2**53  # beyond it neighbours collapse in a float, which every surrogate works with
@@ -96,8 +97,38 @@ class TagReader:
         if default is None:
             default = middle(kind, low, high, is_log, step)
         parameter = Parameter(name or "", kind, default, low, high, is_log, step)
+        parameter = replace(parameter, prior=self._prior(parameter, arguments, path))
         self._admit_default(parameter, default, arguments, path)
         return parameter
+
+    def _prior(
+        self, parameter: Parameter, arguments: Entries, path: str
+    ) -> tuple[float, float] | None:
+        """Read ``prior: {center:, width:}`` of a range; None where there is none."""
+        if "prior" not in arguments:
+            return None
+        node, path = arguments["prior"][1], f"{path}.prior"
+        found = self.mappings.arguments(node, ("center", "width"), "prior", path)
+        if found is None:
+            return None
+        place = place_of(node, path)
+        for key in ("center", "width"):
+            if key not in found:
+                message = f"prior needs {key!r}: write prior: {{center: …, width: …}}"
+                self._findings.add(place, message)
+        center, width = (self._number("float", found, key, path) for key in ("center", "width"))
+        if center is None or width is None:
+            return None
+        low, high = parameter.bounds()
+        if not low <= center <= high:
+            place = place_of(found["center"][1], f"{path}.center")
+            self._findings.add(place, f"center must lie in [{low}, {high}], got {center}")
+        least = 1 if parameter.log else 0
+        if width <= least:
+            place = place_of(found["width"][1], f"{path}.width")
+            what = "with log a factor, above 1" if parameter.log else "above 0"
+            self._findings.add(place, f"width must be {what}, got {width}")
+        return float(center), float(width)
 
     def choice(
         self, kind: Literal["choice", "ordinal"], node: yaml.Node, path: str

@@ -85,6 +85,10 @@ class TemplateText:
                 pairs.append((_text("step"), _scalar(parameter.step)))
         else:
             pairs.append((_text("choices"), _values(parameter.choices)))
+        if parameter.prior is not None:
+            center, width = parameter.prior
+            told = [(_text("center"), _scalar(center)), (_text("width"), _scalar(width))]
+            pairs.append((_text("prior"), yaml.MappingNode(_MAP, told, flow_style=True)))
         pairs += self._rest(parameter, slot.is_named)
         return yaml.MappingNode(f"!{parameter.kind}", pairs, flow_style=True)
 

@@ -18,6 +18,7 @@ from stillhouse_service.cli import (
     experiment,
     experiment_stages,
     finalize,
+    front,
     model,
     research,
     results,
@@ -27,6 +28,7 @@ from stillhouse_service.cli import (
     templates,
     token,
     training,
+    transfer,
     trial,
     verify,
     webhook,
@@ -48,6 +50,8 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(model.app, name="model")
 study.app.command()(asking.ask)
 study.app.command()(finalize.finalize)
+study.app.command()(front.front)
+study.app.command()(transfer.transfer)
 study.app.command("import")(asking.import_trials)
 trial.app.command()(asking.tell)
 app.add_typer(study.app, name="study")

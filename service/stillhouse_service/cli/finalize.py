@@ -26,13 +26,19 @@ def finalize(
     study_id: Annotated[str, typer.Argument(metavar="STUDY", help="The study's id, std_...")],
     training: Training = [],  # noqa: B006  # typer copies it
     seed: Annotated[int | None, typer.Option(help="Else one that no trial of it had.")] = None,
+    trial: Annotated[
+        str | None, typer.Option(help="A feasible trial's id, e.g. of the front; else the winner.")
+    ] = None,
     watch: Watch = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Train the winner as long as its baseline was, and measure it on the test split."""
+    """Train the winner as long as its baseline was, and measure it on the test split.
+
+    Of several objectives any trial that keeps the limits may be chosen with `--trial`.
+    """
     with Client(server) as client:
-        experiment = client.studies.finalize(study_id, read_settings(training), seed)
+        experiment = client.studies.finalize(study_id, read_settings(training), seed, trial)
         if as_json:
             print_json(experiment.json)
         else:

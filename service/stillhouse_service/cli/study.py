@@ -36,6 +36,14 @@ def create(
         list[str] | None,
         typer.Option(metavar="STUDY", help="Learn from an earlier study; may be given again."),
     ] = None,
+    transfer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STUDY",
+            help="Learn from an ended study whose space overlaps, as far as it helps; may be given "
+            "again.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the file's seed.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
     server: Server = DEFAULT_SERVER,
@@ -44,6 +52,7 @@ def create(
     """Start a study; its baseline is trained first where the server has none like it."""
     spec = study_spec_from_file(file)
     given = {"name": name, "device": device, "seed": seed, "warm_start": warm_start}
+    given |= {"transfer": transfer}
     spec |= {key: value for key, value in given.items() if value is not None}
     if trials is not None:
         spec["budget"] = {**spec.get("budget", {}), "trials": trials}

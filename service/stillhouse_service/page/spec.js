@@ -29,7 +29,7 @@ export function valuesOf(spec, name) {
   };
   return {
     name: name || from.name, baseline: from.baseline, device: from.device, template: from.template, training: from.training,
-    objective: from.objectives[0], constraints: from.constraints.join("\n"), trials: from.budget.trials,
+    objective: from.objectives[0], second: from.objectives[1] || "", constraints: from.constraints.join("\n"), trials: from.budget.trials,
     hours: from.budget.wall_s ? from.budget.wall_s / 3600 : "", parallel: from.parallel, seed: from.seed,
   };
 }
@@ -46,7 +46,7 @@ export function specOf(base, fields) {
     device: fields.device || null,
     template: fields.template,
     training: fields.training,
-    objectives: [fields.objective, ...(base ? base.objectives.slice(1) : [])],
+    objectives: [fields.objective, fields.second, ...(base ? base.objectives.slice(2) : [])].filter(Boolean),
     constraints: fields.constraints.split("\n").map((line) => line.trim()).filter(Boolean),
     budget,
     parallel: Number(fields.parallel),

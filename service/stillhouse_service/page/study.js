@@ -4,11 +4,13 @@ import { get } from "./api.js";
 import { h, show } from "./dom.js";
 import { explain, importanceOf, unexplained } from "./explained.js";
 import { table } from "./frame.js";
+import { frontOf } from "./front.js";
 import { historyPlot, limitPlot } from "./history.js";
 import { latencies, sparsity } from "./layers.js";
 import { parallel } from "./parallel.js";
 import { keepFocus, link, note, repeat, section, state, whenSeen } from "./parts.js";
 import { follow } from "./stream.js";
+import { sourcesOf } from "./transfer.js";
 import { actions, cards, exportsOf, final, made, summary, title } from "./study_head.js";
 import { count, doing, duration, isOver, isTold, label, value } from "./wording.js";
 
@@ -25,6 +27,8 @@ export function studyPage(place, id) {
   const [now, nowBody] = section("Under way");
   const [history, historyBody] = section("History");
   const [against, againstBody] = section("Latency against accuracy");
+  const [front, frontBody] = section("Front");
+  const [learned, learnedBody] = section("Learns from");
   const [failures, failuresBody] = section("Failures by cause");
   const [important, importantBody] = section("Importance");
   const [curves, curvesBody] = section("Marginal curves");
@@ -37,6 +41,8 @@ export function studyPage(place, id) {
 
   const drawHistory = historyPlot(historyBody);
   const drawLimit = limitPlot(againstBody);
+  const drawSources = sourcesOf(learnedBody, path);
+  const drawFront = frontOf(frontBody, path);
   const ends = [];
   const shown = {};
   const aborts = new AbortController();
@@ -86,11 +92,16 @@ export function studyPage(place, id) {
     }
     show(about, summary(study));
     keepFocus(figures, () => show(figures, cards(study, view), final(study)));
-    if (isFirst) show(place, trouble, head, figures, now, history, against, failures, important, curves, lines, times, cuts, latest, from);
+    if (isFirst) show(place, trouble, head, figures, now, history, against, front, learned, failures, important, curves, lines, times, cuts, latest, from);
     now.hidden = !view.open.length;
     keepFocus(nowBody, () => show(nowBody, underWay(view)));
     drawHistory(study, view);
     drawLimit(study, view);
+    front.hidden = study.spec.objectives.length === 1;
+    // Before the device has measured the baseline there is nothing to hold a front against.
+    if (!front.hidden && (study.baseline_measurement || !study.spec.baseline)) drawFront();
+    learned.hidden = !study.spec.transfer;
+    if (!learned.hidden) drawSources();
     failures.hidden = !view.n_failed;
     keepFocus(failuresBody, () => show(failuresBody, causes(view)));
     against.querySelector("h2").textContent = `${label(view.objective)} against ${view.limited ? label(view.limited).toLowerCase() : "the limits"}`;

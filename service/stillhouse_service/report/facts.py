@@ -57,11 +57,13 @@ class Facts:
         study: A Study of docs/api.md.
         trials: Its Trials in `number` order; the winner may come as a Trial with details.
         baseline: Its Baseline.
+        front: Its Front, of several objectives.
     """
 
     study: Json
     trials: Sequence[Json]
     baseline: Json
+    front: Json | None = None
 
     @property
     def complete(self) -> list[Json]:

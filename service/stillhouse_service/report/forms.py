@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from stillhouse_service.report import sentences
+from stillhouse_service.report import front_words, sentences
 from stillhouse_service.report.facts import Facts
 from stillhouse_service.report.markdown import render_markdown
 from stillhouse_service.report.page import render_html
@@ -27,11 +27,12 @@ def render(
     baseline: Json,
     importance: Json | None,
     environment: Json,
+    front: Json | None = None,
 ) -> str:
     """Render the report; the other arguments are those of `render_html`."""
     if form == "html":
-        return render_html(study, trials, baseline, importance, environment)
-    facts = Facts(study, trials, baseline)
+        return render_html(study, trials, baseline, importance, environment, front)
+    facts = Facts(study, trials, baseline, front)
     if form == "md":
         return render_markdown(facts, importance, environment)
     said = {
@@ -43,6 +44,7 @@ def render(
                 sentences.split_note(facts),
                 sentences.threshold_note(facts),
                 sentences.noise_note(facts),
+                "" if front is None else front_words.sentence(front),
             )
             if note
         ],
@@ -56,6 +58,7 @@ def render(
         "winner": facts.winner,
         "study": study,
         "baseline": baseline,
+        "front": front,
         "importance": importance,
         "environment": environment,
     }

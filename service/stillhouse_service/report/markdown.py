@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stillhouse_service.report import explained, sentences, tables, wording
+from stillhouse_service.report import explained, front_words, sentences, tables, wording
 from stillhouse_service.report.facts import Facts
 
 Json = Mapping[str, Any]
@@ -42,6 +42,12 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
     yield sentences.threshold_note(facts)
     yield sentences.noise_note(facts)
     yield sentences.saved_note(facts)
+    if facts.front is not None:
+        yield "## The front"
+        yield front_words.sentence(facts.front)
+        columns = ["trial", *map(wording.label, facts.front["objectives"]), "limits"]
+        rows_on_front = front_words.rows(facts.front)
+        yield _table(columns, rows_on_front) if rows_on_front else ""
     yield "## What mattered, and which way to turn it"
     analysed: Json = (importance or {}).get("metrics", {})
     if not analysed:

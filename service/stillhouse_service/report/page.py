@@ -16,6 +16,8 @@ from markupsafe import Markup
 from stillhouse_service.report import (
     explained,
     figures,
+    front_figures,
+    front_words,
     importance_figures,
     sentences,
     tables,
@@ -43,6 +45,7 @@ def render_html(
     baseline: Json,
     importance: Json | None,
     environment: Json,
+    front: Json | None = None,
 ) -> str:
     """Render the report.
 
@@ -54,11 +57,12 @@ def render_html(
         importance: Its Importance; None if it could not be computed.
         environment: What the server runs on: `{"python": "3.11.9", "packages": {...}, ...}`,
             strings or mappings of strings.
+        front: Its Front, of several objectives.
 
     Returns:
         A whole HTML page that loads nothing from anywhere.
     """
-    facts = Facts(study, trials, baseline)
+    facts = Facts(study, trials, baseline, front)
     plots = _Plots()
     return TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
@@ -75,6 +79,7 @@ def render_html(
         comparison=[tables.comparison_cells(row) for row in facts.comparison()],
         history=plots.keep("history", figures.history(facts)),
         tradeoff=plots.keep("tradeoff", figures.tradeoff(facts)),
+        **_front(front, plots),
         **_importance(facts, importance, plots),
         layers=plots.keep("layers", figures.layer_times(facts)),
         layer_rows=tables.layer_rows(facts),
@@ -111,6 +116,19 @@ class _Plots(dict[str, figures.Figure]):
             return None
         self[name] = figure
         return name
+
+
+def _front(front: Json | None, plots: _Plots) -> dict[str, Any]:
+    """What the report shows of several objectives."""
+    if front is None:
+        return {"front_note": ""}
+    return {
+        "front_note": front_words.sentence(front),
+        "front_columns": ["trial", *map(wording.label, front["objectives"]), "limits"],
+        "front_rows": front_words.rows(front),
+        "front_plot": plots.keep("front", front_figures.front_plot(front)),
+        "front_volume": plots.keep("volume", front_figures.volume_plot(front)),
+    }
 
 
 def _importance(facts: Facts, importance: Json | None, plots: _Plots) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Why a trial was proposed, in one sentence.
 
-Depends on: the standard library.
+Depends on: wording, stillhouse_optimizer's plain half.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+from stillhouse_optimizer.stopping import promised_gain
 from stillhouse_service.report import wording
 
 _CHANCES = {"p_feasible": "to keep the limits", "p_success": "to run at all"}
@@ -50,7 +50,8 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
         if prediction.get(name, 1.0) < 0.995
     ]
     said = f"Proposed by the model, which expected {', '.join([*expected, *chances])}"
-    if "log_ei" in prediction:
-        gain = math.exp(prediction["log_ei"]) * prediction.get("p_feasible", 1.0)
-        said += f"; a gain of {100 * gain:.2g} % on average"
+    gain = promised_gain(prediction)
+    if gain is not None:
+        of_what = " of the front's volume" if "log_ehvi" in prediction else ""
+        said += f"; a gain of {100 * gain:.2g} %{of_what} on average"
     return f"{said}."

@@ -125,6 +125,16 @@ class Trials:
         rows = self._session.execute(query)
         return [(number, id, state, config, told) for number, id, state, config, told in rows]
 
+    def weights_of(self, study_id: str, kept: str) -> list[tuple[int, dict[str, Any]]]:
+        """List number and one member of the details of the model's trials that have it."""
+        # That member alone: details hold layers and training curves as well.
+        query = (
+            select(TrialRow.number, TrialRow.details[kept])
+            .where(TrialRow.study_id == study_id, TrialRow.origin == "model")
+            .order_by(TrialRow.number)
+        )
+        return [(number, found) for number, found in self._session.execute(query) if found]
+
     def n_measured_of(self, study_id: str) -> int:
         """Count a study's measurements: a trial measured again has two."""
         query = select(func.count()).where(MeasurementRow.study_id == study_id)

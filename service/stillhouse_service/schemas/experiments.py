@@ -74,6 +74,12 @@ class FinalizeIn(In):
     seed: int | None = Field(
         default=None, ge=0, lt=2**31, description="null: another than any of the study's"
     )
+    trial: str | None = Field(
+        default=None,
+        max_length=200,
+        description="id of a trial that keeps the limits, such as one of the front; null: the "
+        "study's incumbent",
+    )
 
 
 class ExperimentStudy(Out):

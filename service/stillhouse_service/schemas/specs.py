@@ -148,8 +148,25 @@ class StudySpec(In):
         description="ids of earlier studies of the same space, whose trials this one learns from",
         exclude_if=_is_left_out,
     )
+    transfer: list[str] | None = Field(
+        default=None,
+        max_length=20,
+        description="ids of ended studies to learn from whose space overlaps; how much each counts "
+        "is decided by how well it ranks this study's own trials",
+        exclude_if=_is_left_out,
+    )
     training: str = Field(default="", max_length=MAX_TEXT, description="fine-tuning, YAML text")
-    objectives: list[str] = Field(default=["latency_ratio"], min_length=1)
+    objectives: list[str] = Field(
+        default=["latency_ratio"],
+        min_length=1,
+        description="one: the fastest within the limits is looked for; two or three: their front",
+    )
+    reference: dict[str, float] | None = Field(
+        default=None,
+        description="of several objectives: metric -> the worst value still of interest, where "
+        "that is neither its limit nor the baseline's value",
+        exclude_if=_is_left_out,
+    )
     constraints: list[str] = Field(default_factory=list, examples=[["top1_drop <= 0.02"]])
     budget: Budget
     parallel: int = Field(default=1, ge=1, le=64, description="trials on their way at once")
@@ -194,10 +211,12 @@ class StudyChanges(In):
     template: str | None = Field(default=None, max_length=MAX_TEXT)
     training: str | None = Field(default=None, max_length=MAX_TEXT)
     objectives: list[str] | None = None
+    reference: dict[str, float] | None = None
     constraints: list[str] | None = None
     parameters: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=1000)
     forbidden: list[dict[str, Any]] | None = Field(default=None, max_length=1000)
     warm_start: list[str] | None = Field(default=None, max_length=100)
+    transfer: list[str] | None = Field(default=None, max_length=20)
     budget: Budget | None = None
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)

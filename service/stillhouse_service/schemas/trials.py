@@ -103,6 +103,9 @@ class TrialDetail(Trial):
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")
     thinning: list[dict[str, Any]] = Field(description="what was cut out, from compression")
     warnings: list[str]
+    transfer: dict[str, dict[str, float]] = Field(
+        description="study learned from -> metric -> its share when the trial was proposed"
+    )
     log: list[str] = Field(
         description="the last lines its compression said; all of them are the artifact `log`"
     )

@@ -1,0 +1,220 @@
+"""Models that finished studies take part in, as far as they rank this study's trials well.
+
+Depends on: numpy.
+
+A source's model of a metric becomes one more input of this study's model of the same metric. So a
+source need not measure alike (another device, other data): how its predictions bear on this
+study's, and what they leave unexplained, is learned from this study's own trials. How much such a
+model counts beside one without any source is decided by rank (``ranking``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillhouse_optimizer.additive import AdditiveModel, Terms, fit_additive
+from stillhouse_optimizer.evidence import Target
+from stillhouse_optimizer.forest import Model, standard
+from stillhouse_optimizer.inputs import Inputs
+from stillhouse_optimizer.ranking import rank_weights
+from stillhouse_optimizer.sources import FEWEST_TRIALS, Source, rows_of, value_of
+from stillhouse_optimizer.space import Rows, Space
+from stillhouse_optimizer.spec import Problem
+from stillhouse_optimizer.surrogate import AdditiveForest, fit
+
+Array = NDArray[np.float64]
+
+_MOST_TRIALS = 500  # the newest lie where its search was
+_N_KEPT = 32
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What a source predicts of one metric, as an input: about 0..1."""
+
+    model: Model
+    center: float
+    scale: float
+
+    def of(self, x: Array) -> Array:
+        """One column (n, 1) for inputs (n, k)."""
+        # As wide as a number that is spread evenly over 0..1.
+        told = 0.5 + (self.model.predict(x)[0] - self.center) / (self.scale * math.sqrt(12.0))
+        return np.asarray(np.clip(told, -0.5, 1.5)[:, None])
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A mixture of models of one metric: the study's own, and one on top of each source.
+
+    Attributes:
+        members: Weight, the source's column (None: the study's own model), and the model.
+    """
+
+    members: Sequence[tuple[float, _Column | None, Model]]
+
+    @property
+    def noise(self) -> float:
+        """Variance of one measurement."""
+        return sum(weight * model.noise for weight, _, model in self.members)
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of the mixture at inputs (n, k); both shape (n,)."""
+        mean, square = np.zeros(len(x)), np.zeros(len(x))
+        for weight, column, model in self.members:
+            told, variance = model.predict(_with(x, column))
+            mean += weight * told
+            square += weight * (variance + told**2)
+        return mean, np.maximum(square - mean**2, 1e-12)
+
+    def believing(self, x: Array) -> Blend:
+        """Each member as if one more trial at each of x had measured what it expects."""
+        return replace(
+            self,
+            members=[(w, c, model.believing(_with(x, c))) for w, c, model in self.members],
+        )
+
+
+def _with(x: Array, column: _Column | None) -> Array:
+    return x if column is None else np.concatenate([x, column.of(x)], axis=1)
+
+
+class Transfer:
+    """What sources say, prepared for one proposal."""
+
+    def __init__(
+        self, problem: Problem, space: Space, inputs: Inputs, sources: Sequence[Source]
+    ) -> None:
+        """Read the sources' trials.
+
+        Args:
+            problem: Of the study that learns.
+            space: Its space.
+            inputs: What its models see; sources' models see the same.
+            sources: Any number.
+        """
+        self._surrogate = "forest" if problem.surrogate == "auto" else problem.surrogate
+        self._inputs = inputs
+        self._sources = [(source, *rows_of(space, source)) for source in sources]
+        self.weights: dict[str, dict[str, float]] = {source.name: {} for source in sources}
+        self.notes: list[str] = []
+
+    def blended(
+        self,
+        target: Target,
+        terms: Terms,
+        x: Array,
+        y: Array,
+        seed: int,
+        own: Callable[[], Model],
+    ) -> Model:
+        """A model of one metric that sources take part in as far as they rank its trials well.
+
+        Args:
+            target: The metric.
+            terms: Of the study's own model.
+            x: Inputs of the study's measured trials (n, k).
+            y: Their modelled values (n,).
+            seed: Of forests and draws.
+            own: Fits the study's own model.
+        """
+        columns = [
+            (source.name, self._column(target, terms, source, rows, kept, seed))
+            for source, rows, kept in self._sources
+        ]
+        usable = [(name, column) for name, column in columns if column is not None]
+        if not usable:
+            return own()
+        groups = [*terms.groups, np.array([x.shape[1]])]
+        inputs = self._inputs
+        wide = Terms(
+            groups,
+            [*inputs.is_category, False],
+            inputs.replaced,
+            [*inputs.shares, len(groups) - 1],
+        )
+        members: list[tuple[_Column | None, Model]] = [(None, own())]
+        left_out = [_left_out(members[0][1], terms, x, y)]
+        for _, column in usable:
+            seen = _with(x, column)
+            model = fit(self._surrogate, wide, seen, y, seed)
+            members.append((column, model))
+            left_out.append(_left_out(model, wide, seen, y))
+        weights = rank_weights(left_out, y, np.random.default_rng([seed, 0x7A]))
+        for (name, _), weight in zip(usable, weights[1:].tolist(), strict=True):
+            self.weights[name][target.metric] = weight
+        return Blend(
+            [
+                (float(weight), column, model)
+                for weight, (column, model) in zip(weights, members, strict=True)
+                if weight > 0
+            ]
+        )
+
+    def _column(
+        self,
+        target: Target,
+        terms: Terms,
+        source: Source,
+        rows: Rows,
+        kept: Sequence[int],
+        seed: int,
+    ) -> _Column | None:
+        values = [value_of(source.history[i], target.metric) for i in kept]
+        at = [k for k, v in enumerate(values) if v is not None and (v > 0 or not target.is_log)]
+        at = at[-_MOST_TRIALS:]
+        if len(at) < FEWEST_TRIALS:
+            return None
+        x = self._inputs.of(rows[at])
+        y = np.array([target.to_model(float(values[k] or 0.0)) for k in at])
+        center, scale = standard(y)
+        return _Column(_source_model(self._surrogate, terms, x, y), center, scale)
+
+
+def described(weights: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Say in a sentence for each source how much it counts."""
+    said = []
+    for name, of_metric in weights.items():
+        if not of_metric:
+            continue
+        counts = ", ".join(f"{100 * w:.0f} % for {metric}" for metric, w in of_metric.items())
+        if not any(of_metric.values()):
+            said.append(f"{name} is left out: it ranks this study's trials worse than they do")
+        else:
+            said.append(f"{name} counts {counts}")
+    return said
+
+
+def _left_out(model: Model, terms: Terms, x: Array, y: Array) -> Array:
+    """What the additive part predicts of each trial from all others (n,), its settings kept.
+
+    Source: Allen 1974, "The Relationship Between Variable Selection and Data Augmentation and a
+    Method for Prediction" (PRESS): the residual without a trial is the residual over one less its
+    leverage.
+    """
+    part = model.additive if isinstance(model, AdditiveForest) else fit_additive(terms, x, y)
+    assert isinstance(part, AdditiveModel)
+    mean, variance = part.predict(x)
+    leverage = np.clip(variance / part.noise, 0.0, 1.0 - 1e-6)
+    return np.asarray(y - (y - mean) / (1.0 - leverage))
+
+
+# A source's trials do not change, and a proposal needs its models each time: what was fitted last
+# is kept by all that decides it, so that nothing but time depends on it.
+_fitted: OrderedDict[tuple[str | bytes, ...], Model] = OrderedDict()
+
+
+def _source_model(surrogate: str, terms: Terms, x: Array, y: Array) -> Model:
+    key = (surrogate, x.tobytes(), y.tobytes(), terms.owner.tobytes(), terms.log_variance.tobytes())
+    if key not in _fitted:
+        _fitted[key] = fit(surrogate, terms, x, y, 0)
+        while len(_fitted) > _N_KEPT:
+            _fitted.popitem(last=False)
+    _fitted.move_to_end(key)
+    return _fitted[key]
