@@ -1,8 +1,9 @@
 """When a training cannot reach the accuracy that is wanted of it: judged by its validation curve.
 
-A network's error (1 - top1) shrinks from any point of its training to the end by some factor.
-The factors of earlier trainings of the study, at the same share of their epochs, say how much may
-still be hoped for; where even a hopeful factor leaves too many errors, the rest is spared.
+The least error (1 - top1) of a training so far shrinks from any point to the end by some factor;
+single epochs go up and down. The factors of earlier trainings of the study, at the same share of
+their epochs, say how much may still be hoped for; where even a hopeful factor leaves too many
+errors, the rest is spared.
 
 Depends on: numpy. Pure: earlier curves and this one's epochs in, a verdict out.
 """
@@ -23,15 +24,14 @@ _LEAST_ERROR = 0.002
 @dataclass(frozen=True)
 class _Mode:
     n_curves: int  # earlier ones wanted
-    quantile: float  # of their factors
-    hope: float  # a training may still do so many times better than that
-    from_share: float  # of the epochs, before which nothing is judged
+    hope: float  # a training may do better than the best of them by this factor
 
 
 _MODES: Mapping[str, _Mode] = {
-    "cautious": _Mode(n_curves=8, quantile=0.0, hope=0.7, from_share=0.2),
-    "bold": _Mode(n_curves=5, quantile=0.1, hope=1.0, from_share=0.1),
+    "cautious": _Mode(n_curves=8, hope=0.5),
+    "bold": _Mode(n_curves=5, hope=1.0),
 }
+_FROM = 0.3  # share of the epochs before which nothing is judged
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class EarlyStop:
         """
         mode = _MODES[self.mode]
         share = len(done) / n_epochs
-        if len(done) >= n_epochs or share < mode.from_share:
+        if len(done) >= n_epochs or share < _FROM:
             return None
         factors = [
             _error(float(curve["final"])) / _error(_at(curve["top1"], share))
@@ -76,8 +76,9 @@ class EarlyStop:
         if len(factors) < mode.n_curves:
             return None
         # A training that is worse at its end than here is no reason to expect less than now.
-        factor = min(1.0, float(np.quantile(factors, mode.quantile))) * mode.hope
-        return max(done[-1], 1.0 - factor * _error(done[-1]))
+        factor = min(1.0, *factors) * mode.hope
+        best = max(done)
+        return max(best, 1.0 - factor * _error(best))
 
     def is_lost(self, done: Sequence[float], n_epochs: int) -> bool:
         """Tell whether the accuracy that is wanted is out of reach."""
@@ -113,6 +114,6 @@ def _error(top1: float) -> float:
 
 
 def _at(curve: Sequence[float], share: float) -> float:
-    """The curve at a share of its epochs, between two epochs by a straight line."""
+    """The best so far at a share of the epochs, between two epochs by a straight line."""
     at = np.arange(1, len(curve) + 1) / len(curve)
-    return float(np.interp(share, at, curve))
+    return float(np.interp(share, at, np.maximum.accumulate(curve)))
