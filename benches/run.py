@@ -11,6 +11,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 NOT_BENCHES = {"run", "record", "tables"}
+# Benches that are run with another: what is asked of the search as a whole.
+WITH = {"search": ("front", "transfer")}
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> int:
         print(f"no bench {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
     n_failed = 0
-    for name in names or known:
+    wanted = [one for name in names or known for one in (name, *WITH.get(name, ()))]
+    for name in dict.fromkeys(wanted):
         print(f"== {name}", file=sys.stderr)
         command = [sys.executable, str(FOLDER / f"{name}.py"), *options]
         n_failed += subprocess.run(command).returncode != 0

@@ -10,6 +10,7 @@ import threading
 
 from stillhouse_benchmark.client import Client
 from stillhouse_benchmark.errors import BenchmarkError, LeaseLost, ServerUnreachable
+from stillhouse_benchmark.logs import about
 from stillhouse_benchmark.protocol import Lease
 
 log = logging.getLogger("stillhouse.worker")
@@ -53,6 +54,10 @@ class Heartbeat:
         return self._given_up.is_set()
 
     def _beat(self) -> None:
+        with about(lease=self._lease.id):
+            self._beat_on()
+
+    def _beat_on(self) -> None:
         while not self._end.wait(self._every_s):
             try:
                 is_cancelled = self._client.heartbeat(self._lease, *self._progress)

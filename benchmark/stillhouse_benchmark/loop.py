@@ -27,6 +27,7 @@ from stillhouse_benchmark.errors import (
     WrongContent,
 )
 from stillhouse_benchmark.heartbeat import Heartbeat
+from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_benchmark.protocol import (
     CheckJob,
     CheckResult,
@@ -142,7 +143,12 @@ class DeviceLoop:
         return lease
 
     def _do(self, lease: Lease) -> None:
-        """One job, to whatever end."""
+        """One job, to whatever end; every line of the log names its lease."""
+        trace = trace_of(lease.traceparent)
+        with about(lease=lease.id, job=lease.job.id, device=self.device, trace=trace):
+            self._do_job(lease)
+
+    def _do_job(self, lease: Lease) -> None:
         job = lease.job
         log.info("job %s: %s on %s", job.id, job.kind, self.device)
         with Heartbeat(self._client, lease, self._session.registered().heartbeat_s) as heartbeat:

@@ -279,12 +279,14 @@ class Lease(Message):
         token: Fencing token, sent back with every call about the lease.
         expires_in_s: Without a heartbeat the lease ends after this time.
         job: What to do.
+        traceparent: Of the trace that it belongs to (W3C Trace Context), for the log; None: none.
     """
 
     id: str
     token: str
     expires_in_s: float
     job: Job | CheckJob
+    traceparent: str | None = None
 
     @classmethod
     def from_json(cls, value: object, path: str = "lease") -> Lease:
@@ -295,6 +297,7 @@ class Lease(Message):
             token=get.text("token"),
             expires_in_s=get.number("expires_in_s", 0.0, above=True),
             job=read_job(get.get("job"), f"{path}.job"),
+            traceparent=get.optional("traceparent", get.text),
         )
 
 

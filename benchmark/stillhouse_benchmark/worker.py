@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import logging
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Callable, Mapping, Sequence
 
+from stillhouse_benchmark import logs
 from stillhouse_benchmark.cache import Cache
 from stillhouse_benchmark.client import Client
 from stillhouse_benchmark.doctor import examine, render
@@ -33,7 +33,6 @@ GIB = 1024**3
 ACCEPT_LIMIT_S = 600.0
 TEST_LIMIT_S = 60.0
 UNPLUG_LIMIT_S = 120.0
-log = logging.getLogger("stillhouse.worker")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,10 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command:
             return COMMANDS[command](given[1:])
         options = _parser().parse_args(given)
-        logging.basicConfig(
-            level=logging.WARNING if options.quiet else logging.INFO,
-            format="%(asctime)s %(levelname)s %(message)s",
-        )
+        logs.configure(options.log_format, "warning" if options.quiet else "info")
         return serve(options)
     except BenchmarkError as error:
         print(f"stillhouse-worker: {error}", file=sys.stderr)
@@ -258,6 +254,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--reset-command", help="shell command run before a self-test")
     parser.add_argument("--once", action="store_true", help="one job for each device, then end")
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
+    parser.add_argument(
+        "--log-format",
+        choices=logs.FORMATS,
+        default=os.environ.get("STILLHOUSE_LOG_FORMAT") or "text",
+        help="for people, or a JSON object a line; default: STILLHOUSE_LOG_FORMAT, else text",
+    )
     parser.add_argument("--version", action="version", version=VERSION)
     return parser
 

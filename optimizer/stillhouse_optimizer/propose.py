@@ -114,8 +114,9 @@ def _propose_one(
         has_ladder = problem.surrogate == "forest_plain"
         design = initial_design(space, problem.n_initial, seed, has_ladder)
         if sources:
-            n_taken = problem.n_initial // 2
-            design = interleaved(design, best_rows(problem, space, sources, n_taken))
+            # A misleading source must not take the place of too many that fill the space.
+            known = best_rows(problem, space, sources, problem.n_initial // 3)
+            design = interleaved(design, known)
         # Rows of their own number first, so that trials that were left out shift nothing.
         row = tried.first_new(np.concatenate([design[number:], design[:number]]))
         if row is not None:

@@ -18,20 +18,28 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stillhouse_optimizer.additive import AdditiveModel, Terms, fit_additive
+from stillhouse_optimizer.additive import Terms, fit_additive
 from stillhouse_optimizer.evidence import Target
 from stillhouse_optimizer.forest import Model, standard
 from stillhouse_optimizer.inputs import Inputs
-from stillhouse_optimizer.ranking import rank_weights
+from stillhouse_optimizer.ranking import (
+    FEWEST_RANKED,
+    is_dropped,
+    rank_weights,
+    ranking_losses,
+)
 from stillhouse_optimizer.sources import FEWEST_TRIALS, Source, rows_of, value_of
 from stillhouse_optimizer.space import Rows, Space
 from stillhouse_optimizer.spec import Problem
-from stillhouse_optimizer.surrogate import AdditiveForest, fit
+from stillhouse_optimizer.surrogate import fit
 
 Array = NDArray[np.float64]
 
 _MOST_TRIALS = 500  # the newest lie where its search was
 _N_KEPT = 32
+_N_FOLDS = 5
+# What a source leaves unexplained is expected to be less by so much, in log variance.
+_LOG_LESS = -2.0
 
 
 @dataclass(frozen=True)
@@ -125,37 +133,58 @@ class Transfer:
             own: Fits the study's own model.
         """
         columns = [
-            (source.name, self._column(target, terms, source, rows, kept, seed))
+            (source.name, self._column(target, terms, source, rows, kept))
             for source, rows, kept in self._sources
         ]
         usable = [(name, column) for name, column in columns if column is not None]
+        self._count(target, dict.fromkeys((name for name, _ in usable), 0.0))
         if not usable:
             return own()
-        groups = [*terms.groups, np.array([x.shape[1]])]
-        inputs = self._inputs
-        wide = Terms(
-            groups,
-            [*inputs.is_category, False],
-            inputs.replaced,
-            [*inputs.shares, len(groups) - 1],
-        )
-        members: list[tuple[_Column | None, Model]] = [(None, own())]
-        left_out = [_left_out(members[0][1], terms, x, y)]
-        for _, column in usable:
-            seen = _with(x, column)
-            model = fit(self._surrogate, wide, seen, y, seed)
-            members.append((column, model))
-            left_out.append(_left_out(model, wide, seen, y))
-        weights = rank_weights(left_out, y, np.random.default_rng([seed, 0x7A]))
-        for (name, _), weight in zip(usable, weights[1:].tolist(), strict=True):
+        wide = self._wide(terms, x.shape[1])
+        if len(y) < FEWEST_RANKED:
+            members = [(column, self._on_top(wide, column, x, y, seed)) for _, column in usable]
+            share = 1.0 / (1 + len(members))
+            self._count(target, {name: share for name, _ in usable})
+            return Blend([(share, None, own()), *((share, *member) for member in members)])
+        unseen = [_left_out(terms, x, y)]
+        draws = [seed, 0x7A]
+        told = [column.model.predict(x)[0] for _, column in usable]
+        losses = ranking_losses([*unseen, *told], y, np.random.default_rng(draws))
+        usable = [
+            pair
+            for pair, loss in zip(usable, losses[1:], strict=True)
+            if not is_dropped(loss, losses[0])
+        ]
+        unseen += [_left_out(wide, _with(x, column), y) for _, column in usable]
+        weights = rank_weights(ranking_losses(unseen, y, np.random.default_rng(draws))).tolist()
+        self._count(target, {name: w for (name, _), w in zip(usable, weights[1:], strict=True)})
+        blend: list[tuple[float, _Column | None, Model]] = []
+        if weights[0] > 0:
+            blend.append((weights[0], None, own()))
+        for (_, column), weight in zip(usable, weights[1:], strict=True):
+            if weight > 0:
+                blend.append((weight, column, self._on_top(wide, column, x, y, seed)))
+        return blend[0][2] if len(blend) == 1 and blend[0][1] is None else Blend(blend)
+
+    def _count(self, target: Target, weights: Mapping[str, float]) -> None:
+        for name, weight in weights.items():
             self.weights[name][target.metric] = weight
-        return Blend(
-            [
-                (float(weight), column, model)
-                for weight, (column, model) in zip(weights, members, strict=True)
-                if weight > 0
-            ]
+
+    def _wide(self, terms: Terms, at: int) -> Terms:
+        """The terms of a model on top of a source, whose column stands at ``at``."""
+        inputs = self._inputs
+        groups = [*terms.groups, np.array([at])]
+        source = len(groups) - 1
+        wide = Terms(
+            groups, [*inputs.is_category, False], inputs.replaced, [*inputs.shares, source]
         )
+        strong = wide.log_variance[source]
+        wide.log_variance = wide.log_variance + _LOG_LESS
+        wide.log_variance[source] = strong
+        return wide
+
+    def _on_top(self, wide: Terms, column: _Column, x: Array, y: Array, seed: int) -> Model:
+        return fit(self._surrogate, wide, _with(x, column), y, seed)
 
     def _column(
         self,
@@ -164,7 +193,6 @@ class Transfer:
         source: Source,
         rows: Rows,
         kept: Sequence[int],
-        seed: int,
     ) -> _Column | None:
         values = [value_of(source.history[i], target.metric) for i in kept]
         at = [k for k, v in enumerate(values) if v is not None and (v > 0 or not target.is_log)]
@@ -191,18 +219,16 @@ def described(weights: Mapping[str, Mapping[str, float]]) -> list[str]:
     return said
 
 
-def _left_out(model: Model, terms: Terms, x: Array, y: Array) -> Array:
-    """What the additive part predicts of each trial from all others (n,), its settings kept.
+def _left_out(terms: Terms, x: Array, y: Array) -> Array:
+    """What the additive model predicts of each trial (n,), fitted to other trials alone.
 
-    Source: Allen 1974, "The Relationship Between Variable Selection and Data Augmentation and a
-    Method for Prediction" (PRESS): the residual without a trial is the residual over one less its
-    leverage.
+    Its settings are learned anew each time: kept ones would have seen what is to be predicted.
     """
-    part = model.additive if isinstance(model, AdditiveForest) else fit_additive(terms, x, y)
-    assert isinstance(part, AdditiveModel)
-    mean, variance = part.predict(x)
-    leverage = np.clip(variance / part.noise, 0.0, 1.0 - 1e-6)
-    return np.asarray(y - (y - mean) / (1.0 - leverage))
+    told = np.empty(len(y))
+    for fold in range(_N_FOLDS):
+        out = np.arange(len(y)) % _N_FOLDS == fold
+        told[out] = fit_additive(terms, x[~out], y[~out]).predict(x[out])[0]
+    return told
 
 
 # A source's trials do not change, and a proposal needs its models each time: what was fitted last

@@ -9,10 +9,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
 
+from stillhouse_service import readiness, tracing
 from stillhouse_service.analyses import Analyses
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.asking import Asking
@@ -23,11 +25,15 @@ from stillhouse_service.deliveries import Deliverer
 from stillhouse_service.driver import Driver
 from stillhouse_service.guard import Guard
 from stillhouse_service.ids import utc_now
+from stillhouse_service.instruments import RequestTimes
 from stillhouse_service.limits import BodyLimit
+from stillhouse_service.metrics import Metrics
 from stillhouse_service.operations import Operations
 from stillhouse_service.polls import Polls
 from stillhouse_service.problem_documents import install_handlers
 from stillhouse_service.rates import RateLimit
+from stillhouse_service.ready import Readiness
+from stillhouse_service.request_log import RequestLog
 from stillhouse_service.routes import (
     analyses,
     asking,
@@ -36,7 +42,9 @@ from stillhouse_service.routes import (
     experiments,
     finalizations,
     fronts,
+    health,
     lists,
+    metrics,
     networks,
     overview,
     pages,
@@ -124,6 +132,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         description=_DESCRIPTION,
         lifespan=lifespan,
         dependencies=[Depends(names_something)],
+        **tracing.of_requests(),
     )
     app.state.settings = settings
     app.state.is_guarded = not settings.is_local
@@ -135,10 +144,23 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     app.state.asking = Asking(store)
     app.state.operations = operations
     app.state.schema_revision = revision
+    app.state.metrics = Metrics(store, settings, driver.compute_size)
+    app.state.readiness = Readiness(
+        {
+            "database": partial(readiness.database, engine),
+            "schema": partial(readiness.schema, engine, revision),
+            "artifacts": partial(readiness.artifacts, artifacts.place),
+            "room": partial(readiness.room, artifacts.place, engine, settings.min_free_bytes),
+            "compute": lambda: readiness.compute(settings, driver.compute_problem),
+            "clock": partial(readiness.clock, engine, clock),
+        }
+    )
     app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
     app.state.is_stopping = is_stopping
     install_handlers(app)
     for part in (
+        health,
+        metrics,
         server,
         networks,
         problem_pages,
@@ -163,7 +185,9 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         app.include_router(part.router)
     app.include_router(devices.host_router)
     install_contract(app)
+    app.add_middleware(RequestTimes)  # the innermost
     app.add_middleware(Polls, news=news_bell, is_stopping=is_stopping)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(RateLimit, rate_per_s=settings.rate_per_s, is_local=settings.is_local)
+    app.add_middleware(RequestLog)  # the outermost
     return app

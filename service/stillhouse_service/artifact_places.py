@@ -69,8 +69,19 @@ class Folder:
     """A folder: written aside, synced, renamed, so that what has its name is whole."""
 
     def __init__(self, folder: Path) -> None:
+        """Open it, and make it where there is none.
+
+        Raises:
+            StoreUnusable: It is a file, or cannot be made.
+        """
         self.path = folder.resolve()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnusable(
+                f"the artifact store {self.path} cannot be used: {error.strerror}; name a folder "
+                "that this user may write (STILLHOUSE_ARTIFACT_DIR)"
+            ) from error
         self.address = str(self.path)
 
     def write(self, name: str, content: bytes) -> None:
@@ -208,7 +219,7 @@ def place_of(address: str | Path) -> Folder | Remote:
     """Open the folder or URL that an operator named.
 
     Raises:
-        StoreUnusable: No driver for the URL is installed, or it is malformed.
+        StoreUnusable: No driver for the URL is installed, it is malformed, or no folder.
     """
     text = str(address)
     if "://" not in text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from stillhouse_optimizer.stopping import Budget, stop_reason
 from stillhouse_service import attempts, incumbents, listed, outcomes, transfers, warm_start
 from stillhouse_service.errors import Conflict, LeaseLost, Problem, SpecRejected
 from stillhouse_service.failures import Failure
+from stillhouse_service.instruments import PROPOSAL_S
 from stillhouse_service.objectives import RANGES
 from stillhouse_service.once import Once
 from stillhouse_service.settings import Settings
@@ -91,7 +93,9 @@ class Asking:
             try:
                 seed = int(study.spec["seed"])
                 problem = incumbents.problem_of(study)
+                begun_s = time.perf_counter()
                 proposals = propose(problem, history, pending, seed=seed, n=n_new, sources=sources)
+                PROPOSAL_S.observe(time.perf_counter() - begun_s)
             except SpaceExhausted as end:
                 reason = f"all {end.n_configs} configs of the space were tried"
             else:

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from stillhouse_service.artifact_places import Place, place_of
+from stillhouse_service.certificates import proved_until
 from stillhouse_service.errors import ComputeUnavailable
 from stillhouse_service.settings import Settings
 
@@ -194,6 +196,20 @@ class Cluster:
             for address, about in known.items()
         ]
 
+    def versions(self) -> dict[str, dict[str, str]]:
+        """Ask the scheduler and each worker for the versions that a result depends on.
+
+        Raises:
+            ComputeUnavailable: One of them does not answer, or has no Stillhouse.
+        """
+        try:
+            found = {"scheduler": self._client.run_on_scheduler(versions)}
+            return found | dict(self._client.run(versions))
+        except Exception as error:  # whatever a foreign process raises, unpickling included
+            raise ComputeUnavailable(
+                f"{self._settings.compute} cannot tell its versions: {error!r}"
+            ) from error
+
     def is_restarting(self, address: str) -> bool:
         """Tell whether a worker is on its way out."""
         return address in self._restarting
@@ -289,6 +305,11 @@ def run_stage(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -
     return tasks.run(kind, order, surroundings)
 
 
+def versions() -> dict[str, str]:
+    """Name the versions that a result depends on; torch is not imported for that."""
+    return {name: version(name) for name in ("stillhouse", "torch")}
+
+
 def answer_proof(address: str, name: str) -> str | None:
     """Write beside what the server wrote, on a worker; none: it is not there."""
     place = place_of(address)
@@ -335,9 +356,14 @@ def worker_environment(n_threads: int) -> dict[str, str]:
 
 
 def _security(settings: Settings) -> Any:
-    """Give the certificates of a `tls://` cluster; none: it is not one."""
+    """Give the certificates of a `tls://` cluster; none: it is not one.
+
+    Raises:
+        ComputeUnavailable: They are good for nothing; Dask would only say that nobody answers.
+    """
     if not settings.compute.startswith("tls://"):
         return None
+    proved_until(settings.compute_ca, settings.compute_cert, settings.compute_key)
     import distributed
 
     security: Any = distributed.Security
@@ -357,7 +383,11 @@ def _embedded(settings: Settings) -> Any:
     # Set before a worker starts: the process has this environment before numpy is imported.
     dask.config.set(
         {
-            "distributed.nanny.pre-spawn-environ": worker_environment(settings.n_threads),
+            "distributed.nanny.pre-spawn-environ": worker_environment(settings.n_threads)
+            | {
+                "STILLHOUSE_LOG_FORMAT": settings.log_format,
+                "STILLHOUSE_LOG_LEVEL": settings.log_level,
+            },
             "distributed.admin.log-length": 1000,
             # By default Dask gives up a worker that takes 15 s to start again, as it may with torch
             # to import on a busy machine, and never starts another.

@@ -82,15 +82,24 @@ class Compute:
         """Where the scheduler in use listens; none before the first stage."""
         return None if self._cluster is None else self._cluster.address
 
-    def n_free(self) -> int:
-        """Count the stages that may be submitted now."""
+    @property
+    def n_slots(self) -> int:
+        """How many stages it can run at once."""
         if not self.is_offered:
             return 0
-        n_slots = self._settings.n_slots
         if self._settings.n_compute == 0 and self._settings.compute != "embedded":
-            n_slots = max(1, sum(not worker.is_silent for worker in self._workers))
+            return max(1, self.n_workers)
+        return self._settings.n_slots
+
+    @property
+    def n_workers(self) -> int:
+        """How many workers were alive at the last look; none before the first stage."""
+        return sum(not worker.is_silent for worker in self._workers)
+
+    def n_free(self) -> int:
+        """Count the stages that may be submitted now."""
         with self._lock:
-            return n_slots - len(self._futures)
+            return max(0, self.n_slots - len(self._futures))
 
     def running(self) -> list[str]:
         """Name the attempts submitted and not yet ended."""

@@ -21,7 +21,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DisconnectionError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stillhouse_service.errors import Conflict, DatabaseUnusable, SchemaMismatch
@@ -30,6 +30,12 @@ _log = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 15.0
 PATIENCE_S = 60.0  # of a server that starts, with a database that does not answer yet
 _PAUSE_S = 0.5
+_FINAL = (
+    "password authentication failed",
+    "does not exist",  # database or role
+    "no pg_hba.conf entry",
+    "unable to open database file",
+)
 _FRESH_S = 1.0  # a connection used so lately is taken to be alive
 WRITES = "stillhouse_writes"  # execution option: the transaction will write
 _WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
@@ -171,8 +177,8 @@ def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
         try:
             with engine.connect():
                 return
-        except OperationalError as error:
-            if time.monotonic() > deadline:
+        except DatabaseError as error:
+            if time.monotonic() > deadline or not _is_passing(error):
                 raise DatabaseUnusable(f"no answer from {_place(engine)}: {error.orig}") from error
             _log.warning("waiting for %s: %s", _place(engine), error.orig)
             time.sleep(_PAUSE_S)
@@ -345,6 +351,12 @@ def bring_up(engine: Engine) -> Schema:
         raise _foreign(engine, schema)
     upgrade(engine)
     return schema
+
+
+def _is_passing(error: DatabaseError) -> bool:
+    """Tell whether waiting may help; a wrong password, name or file stays wrong."""
+    said = str(error.orig)
+    return isinstance(error, OperationalError) and not any(one in said for one in _FINAL)
 
 
 def _place(engine: Engine) -> str:

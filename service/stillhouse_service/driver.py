@@ -41,6 +41,7 @@ from stillhouse_service.states import (
     is_final,
 )
 from stillhouse_service.store import Store, UnitOfWork
+from stillhouse_service.tracing import traceparent_of
 from stillhouse_service.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,15 @@ class Driver:
         with self._moved_lock:
             self._moved.update(studies)
         self._wake.set()
+
+    @property
+    def compute_problem(self) -> str | None:
+        """Why nothing can be handed out on compute, as the last try found."""
+        return self._compute_problem if self._compute.is_offered else None
+
+    def compute_size(self) -> tuple[int, int]:
+        """Count the stages that compute can run at once, and the workers seen alive."""
+        return self._compute.n_slots, self._compute.n_workers
 
     def _take_over(self) -> None:
         with self._store.begin() as work:
@@ -270,7 +280,8 @@ class Driver:
             if stage.state != StageState.WAITING:
                 return  # cancelled meanwhile
             attempt = attempts.start(work, stage, self._compute.name, lease_s=None)
-            kind, order = stage.kind, stage.order
+            kind = stage.kind
+            order = {**stage.order, "traceparent": traceparent_of(stage, attempt)}
         try:
             self._compute.submit(attempt.id, stage_id, kind, order)
         except Exception:

@@ -30,6 +30,7 @@ from stillhouse_service.settings import Settings
 from stillhouse_service.states import AttemptState
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
+from stillhouse_service.tracing import traceparent_of
 
 
 def register(
@@ -95,7 +96,13 @@ def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) 
         return None
     job = job_of(work, stage, device)
     attempt = attempts.start(work, stage, holder=device.id, lease_s=settings.lease_s)
-    return Lease(id=attempt.id, token=attempt.token, expires_in_s=settings.lease_s, job=job)
+    return Lease(
+        id=attempt.id,
+        token=attempt.token,
+        expires_in_s=settings.lease_s,
+        job=job,
+        traceparent=traceparent_of(stage, attempt),
+    )
 
 
 def serves(device: DeviceRow) -> tuple[str, ...]:
@@ -146,6 +153,7 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
         raise ProtocolError("result.accuracy", "is missing; only a probe has none")
     if is_probe:  # a host that judges nevertheless has judged an untrained network
         measured = replace(measured, accuracy=None)
+    work.spent.on_device_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)

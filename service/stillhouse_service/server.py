@@ -89,6 +89,7 @@ def _serve(app: FastAPI, settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         log_level="warning",
+        log_config=None,  # its lines are the process's
         timeout_graceful_shutdown=_DRAIN_S,
     )
     with suppress(KeyboardInterrupt):  # uvicorn raises it again when all has been put away

@@ -1,6 +1,6 @@
 """Everything about the server that its operator may choose.
 
-Depends on: the standard library. Read from the environment once, in a `main()`; below that,
+Depends on: stillhouse_benchmark.logs. Read once, in a `main()` (configuration.py); below that,
 settings are an argument.
 """
 
@@ -10,9 +10,10 @@ import ipaddress
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from stillhouse_benchmark.logs import FORMATS, LEVELS
 from stillhouse_service.errors import Problem, SpecRejected
 
 
@@ -29,6 +30,8 @@ class Settings:
         store_patience_s: How long a finished stage waits for a store that is full or gone.
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
+        log_format: `text` for people, `json` for programs: one object a line.
+        log_level: Least level that is logged: `debug`, `info`, `warning` or `error`.
         compute: `embedded` (a Dask cluster of one worker process), `none`, or the address of a
             Dask scheduler, `tcp://...` or `tls://...`.
         compute_ca: Certificate of who signs those of a `tls://` cluster, a PEM file.
@@ -64,6 +67,8 @@ class Settings:
     store_patience_s: float = 3600.0
     host: str = "127.0.0.1"
     port: int = 8470
+    log_format: str = "text"
+    log_level: str = "info"
     compute: str = "embedded"
     compute_ca: str = ""
     compute_cert: str = ""
@@ -118,6 +123,8 @@ class Settings:
                     1 <= self.n_failures_to_pause <= max(1, self.n_trials_watched),
                     f"from 1 to n_trials_watched ({self.n_trials_watched})",
                 ),
+                ("log_format", self.log_format in FORMATS, f"one of {', '.join(FORMATS)}"),
+                ("log_level", self.log_level in LEVELS, f"one of {', '.join(LEVELS)}"),
                 (
                     "compute",
                     self.compute in ("embedded", "none") or "://" in self.compute,
@@ -170,20 +177,9 @@ class Settings:
         Raises:
             SpecRejected: A value is not of the attribute's type or out of range.
         """
-        readers = {"str": str, "str | Path": str, "int": int, "float": float}
-        values: dict[str, object] = {}
-        problems = []
-        for one in fields(cls):
-            name = f"STILLHOUSE_{one.name.upper()}"
-            if name not in environment:
-                continue
-            try:
-                values[one.name] = readers[str(one.type)](environment[name])
-            except ValueError:
-                problems.append(Problem(name, f"not a {one.type}: {environment[name]!r}"))
-        if problems:
-            raise SpecRejected(problems)
-        return cls(**values)  # type: ignore[arg-type]  # read by type just above
+        from stillhouse_service.configuration import configured
+
+        return configured(environment=environment).settings
 
 
 def read_resources(text: str) -> dict[str, float] | None:

@@ -5,6 +5,7 @@ Depends on: the store, stillhouse_optimizer, stillhouse_compression.template.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from stillhouse_service import (
 )
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
+from stillhouse_service.instruments import PROPOSAL_S
 from stillhouse_service.repositories.trials import BROUGHT
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
@@ -212,6 +214,7 @@ class Steps:
         assert standing.problem is not None
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
+        begun_s = time.perf_counter()
         built = built_network(*texts, *standing.network)
         proposals = propose(
             standing.problem,
@@ -222,6 +225,8 @@ class Steps:
             cheap_features=built,
             sources=standing.sources,
         )
+        took_s = time.perf_counter() - begun_s
+        PROPOSAL_S.observe(took_s)
         own = [*standing.own_configs, *standing.pending]
         proposals = twins.new_only(standing.spec, standing.problem, own, proposals, built)
         if not proposals:
@@ -235,6 +240,7 @@ class Steps:
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought
             unknown = listed.ended_since(work, standing.pending_ids)
+            work.spent.proposal_s = took_s
             for i, proposal in enumerate(proposals):
                 number = standing.n_trials + i
                 trial = start_trial(

@@ -19,6 +19,7 @@ from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
 from stillhouse_service.repositories.experiments import Experiments
+from stillhouse_service.repositories.figures import Figures
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.overview import Overview
 from stillhouse_service.repositories.stages import Stages
@@ -35,6 +36,8 @@ from stillhouse_service.tables import (
     StudyRow,
     TrialRow,
 )
+from stillhouse_service.transition_log import is_wanted, tell
+from stillhouse_service.transitions import Spent, Transition, describe
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
@@ -65,6 +68,8 @@ class UnitOfWork:
         user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
         moved: The studies that it has moved on, or something of theirs.
+        transitions: What it has done, for the process's log and traces.
+        spent: Times for them that no row keeps.
     """
 
     def __init__(self, session: Session, now: datetime, user: str) -> None:
@@ -72,6 +77,8 @@ class UnitOfWork:
         self.user = user
         self.topics: set[Topic] = set()
         self.moved: set[str] = set()
+        self.transitions: list[Transition] = []
+        self.spent = Spent(None, {})
         self.baselines = Baselines(session)
         self.studies = Studies(session)
         self.experiments = Experiments(session)
@@ -80,6 +87,7 @@ class UnitOfWork:
         self.devices = Devices(session)
         self.log = Log(session)
         self.overview = Overview(session)
+        self.figures = Figures(session)
         self.tokens = Tokens(session)
         self.request_keys = RequestKeys(session)
         self.webhooks = Webhooks(session)
@@ -122,6 +130,12 @@ class UnitOfWork:
             case _:
                 study_id = None
         kind = kind or _EVENT_KINDS.get(type(row), "state")
+        if is_wanted(kind):
+            stage = row if isinstance(row, StageRow) else None
+            if isinstance(row, AttemptRow):
+                stage = self.stages.stage(row.stage_id)
+            what = describe(row, stage, kind, who, before, after, reason, self.now, self.spent)
+            self.transitions.append(what)
         self.log.add(
             EventRow(
                 at=self.now,
@@ -188,6 +202,7 @@ class Store:
             yield work
             session.flush()
             work.studies.revise(session.info.get(_CHANGED, ()))
+        tell(work.transitions)
         commit = Commit(frozenset(work.topics), frozenset(work.moved))
         for listener in self._listeners:
             listener(commit)

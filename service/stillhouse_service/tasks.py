@@ -19,6 +19,7 @@ from uuid import uuid4
 import distributed
 import torch
 
+from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_compression.baseline import train_baseline
 from stillhouse_compression.built import built_hash
 from stillhouse_compression.compress import CompressionTask, compress
@@ -32,6 +33,7 @@ from stillhouse_compression.training import Recipe
 from stillhouse_service import checkpoints
 from stillhouse_service.artifacts import Artifact, ArtifactStore
 from stillhouse_service.cluster import PROGRESS_TOPIC, Surroundings
+from stillhouse_service.compute_log import log_as_told
 from stillhouse_service.device_data import store_split
 from stillhouse_service.errors import ArtifactTooLarge, ServiceError
 from stillhouse_service.stage_log import StageLog
@@ -41,6 +43,11 @@ _LOOK_S = 0.5  # between two looks for a cancellation
 _STORE_REST_S = 2.0  # between two tries to write to a store that is full or gone
 # Seeds and thread counts of torch belong to a process: a worker of several threads takes turns.
 _ONE_AT_A_TIME = threading.Lock()
+
+
+def dask_setup(_worker: object) -> None:
+    """Log as the operator wishes; Dask calls this in every worker process that it starts."""
+    log_as_told()
 
 
 def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict[str, Any]:
@@ -56,7 +63,15 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
         "reason", "log"}}`, or `{"is_cancelled": True}`, or `{"stopped": {"reason", "reachable",
         "history", "n_epochs", "saved_s"}}` of a training that was ended early.
     """
-    with StageLog() as log, _Watch(surroundings, log) as watch:
+    with (
+        about(
+            lease=surroundings.attempt_id,
+            stage=surroundings.stage_id,
+            trace=trace_of(order.get("traceparent")),
+        ),
+        StageLog() as log,
+        _Watch(surroundings, log) as watch,
+    ):
         try:
             return _run(kind, order, surroundings, watch, log)
         except Cancelled:

@@ -24,7 +24,7 @@ SPEC = {
 def _run(client: Client, **changes: Any) -> str:
     study = client.studies.create(SPEC | changes).id
     while asked := client.studies.ask(study):
-        x = asked[0].config["x"]
+        x: Any = asked[0].config["x"]
         client.trials.tell(asked[0], {"latency_ratio": 1 - x / 2, "top1_drop": x**2})
     return study
 

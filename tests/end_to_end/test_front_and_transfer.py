@@ -35,7 +35,7 @@ pruners:
 policies:
   - pruner: {instance_name: filters}
     starting_epoch: 0
-    ending_epoch: 1
+    ending_epoch: 2
     frequency: 1
 """
 N_TRIALS = {"first": 5, "second": 5}

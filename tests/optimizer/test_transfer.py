@@ -6,7 +6,7 @@ import pytest
 
 from stillhouse_optimizer import Observation, Problem, ProblemError, Source, propose
 from stillhouse_optimizer.design import interleaved
-from stillhouse_optimizer.ranking import rank_weights
+from stillhouse_optimizer.ranking import is_dropped, rank_weights, ranking_losses
 from stillhouse_optimizer.sources import best_rows, check_source, rows_of, shared
 from stillhouse_optimizer.space import Space
 
@@ -86,18 +86,18 @@ def test_a_related_source_counts_and_makes_the_model_better(related: Source) -> 
     assert propose(_problem(), history, [], 1, sources=[related])[0] == with_it
 
 
-def test_rank_weights_drop_what_ranks_worse_and_prefer_what_ranks_better() -> None:
-    rng = np.random.default_rng(0)
+def test_ranks_decide_who_is_dropped_and_who_counts() -> None:
     y = np.arange(20.0)
-    own = y + rng.normal(0, 3, 20)
-    weights = rank_weights([own, y, -y], y, np.random.default_rng(1))
-    assert weights.sum() == pytest.approx(1.0)
-    assert weights[1] > 0.95
-    assert weights[2] == 0.0
-    # A source that is as good as the study's own model decides nothing.
-    assert rank_weights([own, own], y, rng).tolist() == [1.0, 0.0]
-    # Where too few trials rank anything all count alike.
-    assert rank_weights([own[:3], y[:3]], y[:3], rng).tolist() == [0.5, 0.5]
+    own = y + np.random.default_rng(0).normal(0, 3, 20)
+    losses = ranking_losses([own, y, -y, own], y, np.random.default_rng(1))
+    assert losses[1].max() == 0.0
+    # All pairs of different trials: 20 of one each would be 380 ordered ones.
+    assert (losses[2] <= 380).all() and losses[2].mean() > 300
+    assert not is_dropped(losses[1], losses[0])
+    assert is_dropped(losses[2], losses[0])
+    assert rank_weights(losses[:2]).tolist() == [0.0, 1.0]
+    # What is as good as the study's own model decides nothing.
+    assert rank_weights(losses[[0, 3]]).tolist() == [1.0, 0.0]
 
 
 def test_a_source_of_noise_counts_for_little_beside_one_that_knows(

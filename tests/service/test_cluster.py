@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # ships no types
 import pytest
+from certificate_files import make_authority, make_certificate
 
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.compute import Compute, End
@@ -25,55 +26,13 @@ TRAIN = {"model": "simplenet_cifar", "dataset": "digits", "seed": 0}
 QUICK = {**TRAIN, "recipe": {"epochs": 1, "effective_train_size": 0.1}}
 
 
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`ca.pem`, and `ours.pem` with `ours-key.pem` that it signed; `other*` is another's."""
     folder = tmp_path_factory.mktemp("tls")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for ca, name in (("ca", "ours"), ("other-ca", "other")):
-        subject = ("-subj", f"/CN={ca}", "-days", "2")
-        _openssl(
-            folder,
-            "req",
-            "-x509",
-            *curve,
-            "-keyout",
-            f"{ca}-key.pem",
-            "-out",
-            f"{ca}.pem",
-            *subject,
-        )
-        _openssl(
-            folder,
-            "req",
-            *curve,
-            "-keyout",
-            f"{name}-key.pem",
-            "-out",
-            f"{name}.csr",
-            "-subj",
-            "/CN=127.0.0.1",
-        )
-        _openssl(
-            folder,
-            "x509",
-            "-req",
-            "-in",
-            f"{name}.csr",
-            "-CA",
-            f"{ca}.pem",
-            "-CAkey",
-            f"{ca}-key.pem",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-out",
-            f"{name}.pem",
-        )
+    for authority, name in (("ca", "ours"), ("other-ca", "other")):
+        make_authority(folder, authority)
+        make_certificate(folder, name, authority=authority)
     return folder
 
 

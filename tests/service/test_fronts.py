@@ -123,7 +123,8 @@ def test_an_objective_that_is_the_same_everywhere_is_told(server: Any, at: Any) 
         study = client.studies.create(OUTSIDE).id
         for _ in range(6):
             (asked,) = client.studies.ask(study)
-            client.trials.tell(asked, {"seconds": 1.0 - asked.config["x"] / 2, "lost": 0.1})
+            x: Any = asked.config["x"]
+            client.trials.tell(asked, {"seconds": 1.0 - x / 2, "lost": 0.1})
         found = client.studies.front(study)
     assert found.constant == ["lost"]
     assert len(found.points) == 1

@@ -94,6 +94,18 @@ def test_a_device_is_asked_to_report_again_when_its_raw_times_do_not_fit(
     assert host.tell(lease, "result", result=report).status_code == 204
 
 
+def test_a_full_disk_is_told_to_who_watches_the_server(disk: Disk, serve: Any) -> None:
+    server = serve(artifact_dir=disk.folder / "artifacts", min_free_bytes=MEGABYTE)
+    disk.fill()
+    told = server.http.get("/readyz")
+    assert (told.status_code, told.json()["status"]) == (200, "degraded")
+    parts = {part["name"]: part for part in told.json()["parts"]}
+    assert "No space left on device" in parts["artifacts"]["says"]
+    assert "the artifact store has 0.0 MB left" in parts["room"]["says"]
+    disk.empty()
+    _until(lambda: server.get("/readyz")["status"] == "ok", "what was found to be looked at anew")
+
+
 @pytest.mark.parametrize("n_trials", [3])
 def test_a_study_whose_database_is_full_waits_and_loses_nothing(
     disk: Disk, serve: Any, connect: Any, n_trials: int

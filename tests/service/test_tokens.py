@@ -27,7 +27,7 @@ PAGE = {
     "/trials/{trial_id}",
     "/page/{name}",
 }
-OPEN = {"/healthz", "/problems/{slug}"} | PAGE
+OPEN = {"/healthz", "/readyz", "/problems/{slug}"} | PAGE
 
 
 def _make(server: Any, *scopes: str, **more: Any) -> str:

@@ -30,7 +30,7 @@ def _drive(client: Client, study: str, n: int, shift: float = 0.0) -> list[Any]:
     asked_for = []
     for _ in range(n):
         (asked,) = client.studies.ask(study)
-        config = asked.config
+        config: Any = asked.config
         loss = 1.0 + (config["x"] - 0.3 - shift) ** 2 + 2.0 * (config["y"] - 0.8) ** 2
         client.trials.tell(asked, {"loss": loss, "size": 4.0 * config["x"] + 2.0 * config["y"]})
         asked_for.append((dict(config), dict(asked.trial["prediction"])))
@@ -61,7 +61,8 @@ def test_a_source_is_learned_from_and_its_weights_are_shown_and_kept(server: Any
         told = client.studies.transfer(study)
         trials = client.studies.trials(study)
         theirs = {(t.config["x"], t.config["y"]) for t in client.studies.trials(source)}
-    # Of the four first trials half are the source's, with this study's default for what it lacks.
+    # Among the first trials are the default, tried there too, and the source's best; what the
+    # source lacks has this study's default.
     brought = [c for c, _ in first[:4] if (c["x"], c["y"]) in theirs]
     assert len(brought) >= 2
     assert [c["z"] for c in brought] == [2] * len(brought)

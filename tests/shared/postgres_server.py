@@ -75,6 +75,11 @@ class Postgres:
         """Name a database as `Settings.database_url` does."""
         return f"postgresql://postgres@/{database}?host={quote(str(self.folder), safe='')}"
 
+    def program(self, name: str, *arguments: str) -> None:
+        """Run one of its programs, such as `pg_dump`, on its socket."""
+        where = ["-h", str(self.folder), "-U", "postgres"]
+        subprocess.run([str(self._programs / name), *where, *arguments], check=True)
+
     def kill(self) -> None:
         """Kill -9 the server and all of its processes, and wait until they are gone."""
         children = [int(pid) for pid in _children_of(self._process.pid)]

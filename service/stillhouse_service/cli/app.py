@@ -12,9 +12,11 @@ from stillhouse_service.cli import (
     asking,
     bench,
     compute_worker,
+    config,
     dataset,
     db,
     demonstration,
+    doctor,
     experiment,
     experiment_stages,
     finalize,
@@ -42,6 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(serving.serve)
+app.command()(doctor.doctor)
+app.add_typer(config.app, name="config")
 app.add_typer(db.app, name="db")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("compute-worker")(compute_worker.compute_worker)

@@ -13,28 +13,18 @@ import typer
 
 from stillhouse_service import artifact_garbage
 from stillhouse_service.artifacts import ArtifactStore
-from stillhouse_service.cli.options import DEFAULT_DATABASE, Database
+from stillhouse_service.cli.options import CONFIGURED, Artifacts, Database
 from stillhouse_service.database import open_engine, schema_of
 from stillhouse_service.errors import Conflict
-from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The server's files: networks, data, logs.")
-Artifacts = Annotated[
-    str,
-    typer.Option(
-        "--artifacts",
-        envvar="STILLHOUSE_ARTIFACT_DIR",
-        help="Folder or URL of the artifact store.",
-    ),
-]
-_DEFAULT = str(Settings.artifact_dir)
 
 
 @app.command()
 def gc(
-    database: Database = DEFAULT_DATABASE,
-    artifacts: Artifacts = _DEFAULT,
+    database: Database = CONFIGURED,
+    artifacts: Artifacts = CONFIGURED,
     grace_hours: Annotated[
         float, typer.Option(min=0.0, help="Leave alone what is younger than so many hours.")
     ] = artifact_garbage.GRACE_S / 3600,
@@ -57,7 +47,7 @@ def gc(
 
 
 @app.command()
-def check(database: Database = DEFAULT_DATABASE, artifacts: Artifacts = _DEFAULT) -> None:
+def check(database: Database = CONFIGURED, artifacts: Artifacts = CONFIGURED) -> None:
     """Read every artifact and compare its hash; exit status 1 when one is damaged or gone."""
     with _opened(database) as store:
         n_bad = 0

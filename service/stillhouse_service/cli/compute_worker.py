@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from stillhouse_service.cluster import PRELOAD, worker_environment
+from stillhouse_service.compute_log import log_as_told
 from stillhouse_service.errors import Problem, SpecRejected
 from stillhouse_service.settings import read_resources
 
@@ -28,11 +29,15 @@ def compute_worker(
     cert: Annotated[str | None, typer.Option(help="tls: this worker's certificate, PEM.")] = None,
     key: Annotated[str | None, typer.Option(help="tls: the key of it, PEM.")] = None,
 ) -> None:
-    """Compute for a server until Ctrl-C: one stage at a time, with the environment it wants."""
+    """Compute for a server until Ctrl-C: one stage at a time, with the environment it wants.
+
+    Its log is as STILLHOUSE_LOG_FORMAT and STILLHOUSE_LOG_LEVEL say.
+    """
     offered = read_resources(resources)
     if offered is None:
         wanted = "must be amounts above 0 by name, such as `GPU=1 GPU_MEMORY=24e9`"
         raise SpecRejected([Problem("--resources", f"{wanted}, got {resources!r}")])
+    log_as_told()
     asyncio.run(
         _work(
             scheduler, offered, threads or os.cpu_count() or 1, {"ca": ca, "cert": cert, "key": key}

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import typer
 
-from stillhouse_service.cli.options import DEFAULT_DATABASE, Database
+from stillhouse_service.cli.options import CONFIGURED, Database
 from stillhouse_service.database import bring_up, open_engine, schema_of
 
 app = typer.Typer(no_args_is_help=True, help="The server's database; end the server first.")
 
 
 @app.command()
-def status(database: Database = DEFAULT_DATABASE) -> None:
+def status(database: Database = CONFIGURED) -> None:
     """Say which schema a database has; exit status 1 when this version cannot serve it."""
     engine = open_engine(database)
     schema = schema_of(engine)
@@ -36,7 +36,7 @@ def status(database: Database = DEFAULT_DATABASE) -> None:
 
 
 @app.command()
-def upgrade(database: Database = DEFAULT_DATABASE) -> None:
+def upgrade(database: Database = CONFIGURED) -> None:
     """Migrate a database of an older version; rows stay. Make a copy first."""
     engine = open_engine(database)
     before = bring_up(engine)

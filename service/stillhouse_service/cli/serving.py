@@ -5,14 +5,18 @@ Depends on: typer; the server, which is imported when it is asked for: it brings
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import os
 from typing import Annotated, Any
 
 import typer
 
-from stillhouse_service.settings import Settings
+from stillhouse_benchmark import logs
+from stillhouse_service import tracing
+from stillhouse_service.cli.config import unknown_lines
+from stillhouse_service.cli.options import Config
+from stillhouse_service.configuration import configured
+
+_log = logging.getLogger(__name__)
 
 
 def serve(
@@ -32,8 +36,9 @@ def serve(
             help="embedded, none, or a Dask scheduler such as tcp://host:8786 or tls://...",
         ),
     ] = None,
+    config: Config = None,
 ) -> None:
-    """Serve until Ctrl-C. What is not given comes from STILLHOUSE_* in the environment."""
+    """Serve until Ctrl-C. What is not given comes from STILLHOUSE_*, then from stillhouse.toml."""
     from stillhouse_service.server import serve as serve_with
 
     given: dict[str, Any] = {
@@ -43,12 +48,13 @@ def serve(
         "artifact_dir": artifacts,
         "compute": compute,
     }
-    settings = dataclasses.replace(
-        Settings.from_environment(os.environ),
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    found = configured(given, config)
+    settings = found.settings
+    logs.configure(settings.log_format, settings.log_level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for line in unknown_lines(found.unknown):
+        _log.warning(line)
     url = f"http://{settings.host}:{settings.port}"
     typer.echo(f"Stillhouse at {url}, also for a browser (API page: {url}/docs); Ctrl-C ends it")
-    serve_with(settings)
+    with tracing.sent():
+        serve_with(settings)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stillhouse_service import tokens, views
-from stillhouse_service.cli.options import DEFAULT_DATABASE, AsJson, Database, print_json
+from stillhouse_service.cli.options import CONFIGURED, AsJson, Database, print_json
 from stillhouse_service.database import open_engine, prepare
 from stillhouse_service.store import Store
 
@@ -32,7 +32,7 @@ def create(
     days: Annotated[
         float | None, typer.Option(help="Good for so long; else until revoked.")
     ] = None,
-    database: Database = DEFAULT_DATABASE,
+    database: Database = CONFIGURED,
     as_json: AsJson = False,
 ) -> None:
     """Make a token and print it, once; give it to programs as STILLHOUSE_TOKEN."""
@@ -47,7 +47,7 @@ def create(
 
 
 @app.command("list")
-def list_tokens(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) -> None:
+def list_tokens(database: Database = CONFIGURED, as_json: AsJson = False) -> None:
     """List every token ever made, newest first; never the tokens themselves."""
     with _opened(database) as store, store.read() as view:
         shown = [views.token(row) for row in view.tokens.all()]
@@ -71,7 +71,7 @@ def list_tokens(database: Database = DEFAULT_DATABASE, as_json: AsJson = False) 
 @app.command()
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="The token's id, tok_...")],
-    database: Database = DEFAULT_DATABASE,
+    database: Database = CONFIGURED,
 ) -> None:
     """End a token; a running server refuses it within a second."""
     with _opened(database) as store, store.begin(_operator()) as work:

@@ -1,4 +1,4 @@
-"""The server itself, its networks, data sets and artifacts.
+"""The networks, data sets and artifacts that a server has.
 
 Depends on: fastapi.
 """
@@ -6,30 +6,18 @@ Depends on: fastapi.
 from __future__ import annotations
 
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import Request
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from stillhouse_service import catalog, schemas
 from stillhouse_service.errors import NotFound
-from stillhouse_service.routes.access import OPEN, needs
-from stillhouse_service.routes.context import Artifacts, ServerSettings, View, problems
+from stillhouse_service.routes.access import needs
+from stillhouse_service.routes.context import Artifacts, View, problems
 from stillhouse_service.routes.router import Router
 
 router = Router()
-
-
-@router.get("/healthz", tags=["server"], dependencies=[OPEN])
-def health(request: Request, settings: ServerSettings) -> schemas.Health:
-    """Say that the server lives, and what it is."""
-    return schemas.Health(
-        version=version("stillhouse"),
-        schema=request.app.state.schema_revision,
-        compute=settings.compute,
-    )
 
 
 @router.get("/v1/models", tags=["catalogue"], dependencies=[needs("read")])

@@ -21,7 +21,7 @@ from stillhouse_service.schemas.log import Event, Events, Measurement
 from stillhouse_service.schemas.operations import Operation
 from stillhouse_service.schemas.parts import Scalar, Sha256, storable
 from stillhouse_service.schemas.problems import ProblemDetail
-from stillhouse_service.schemas.server import DatasetInfo, Datasets, Health, ModelInfo, Models
+from stillhouse_service.schemas.server import DatasetInfo, Datasets, ModelInfo, Models
 from stillhouse_service.schemas.specs import (
     Budget,
     OptimizerIn,
@@ -60,7 +60,6 @@ __all__ = [
     "Events",
     "ExtendIn",
     "Extended",
-    "Health",
     "ImportIn",
     "Importance",
     "Imported",

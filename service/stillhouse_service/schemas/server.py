@@ -1,26 +1,13 @@
-"""The server, its networks and data sets.
+"""The networks and data sets that a server has.
 
 Depends on: pydantic.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from stillhouse_service.schemas.parts import Out
-
-
-class Health(Out):
-    """The server is alive."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-    status: Literal["ok"] = "ok"
-    version: str
-    schema_revision: str = Field(alias="schema")
-    compute: str = Field(description="`embedded`, `none`, or the address of a Dask scheduler")
 
 
 class ModelInfo(Out):
