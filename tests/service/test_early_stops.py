@@ -115,7 +115,7 @@ def test_without_a_limit_on_accuracy_it_is_refused(server: Any, limits: list[str
     spec = server.spec(early_stop="bold", constraints=limits)
     answer = server.http.post("/v1/studies", json=spec)
     assert answer.status_code == 422
-    assert [one["path"] for one in answer.json()["problems"]] == ["early_stop"]
+    assert "early_stop" in [one["path"] for one in answer.json()["problems"]]
 
 
 @pytest.mark.parametrize(("said", "meant"), [(False, "off"), ("off", "off"), ("bold", "bold")])
