@@ -22,7 +22,7 @@ def host(server: Any, connect: Any) -> Any:
 
 
 def _next(server: Any) -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         with server.store.read() as view:
             waiting = view.stages.waiting("compute", view.now, 10)
@@ -30,7 +30,7 @@ def _next(server: Any) -> Any:
             (stage,) = waiting
             return stage
         time.sleep(0.02)
-    raise AssertionError("no training waits within 30 s")
+    raise AssertionError("no training waits within 90 s")
 
 
 def _complete(server: Any, host: Any, *top1: float) -> None:

@@ -65,13 +65,13 @@ def study(server: Any, host: Any) -> str:
 
 
 def _wait_for_compute(server: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         with server.store.read() as view:
             if view.stages.waiting("compute", view.now, 10):
                 return
         time.sleep(0.02)
-    raise AssertionError("no stage for compute within 30 s")
+    raise AssertionError("no stage for compute within 90 s")
 
 
 def _trials(server: Any, study: str) -> list[dict[str, Any]]:
