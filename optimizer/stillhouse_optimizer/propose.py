@@ -60,7 +60,8 @@ def propose(
 
     Args:
         problem: What is searched.
-        history: Finished trials, in the order of their numbers. Cancelled ones may be left out.
+        history: Finished trials, in the order of their numbers. Cancelled ones may be left out;
+            stopped ones tell of what was measured of them.
         pending: Configs of running trials, in the order of their numbers.
         seed: The study's; with the number of trials it decides every random draw.
         n: How many to propose; proposing n equals proposing one n times with the earlier ones
@@ -113,7 +114,8 @@ def _propose_one(
         problem = replace(problem, n_initial=math.ceil(_SHARE_OF_FIRST * problem.n_initial))
     rng = np.random.default_rng([seed, number])
     evidence = gather(problem, space, history, pending)
-    tried = Tried(space, inputs, np.concatenate([evidence.rows, evidence.pending]))
+    seen = np.concatenate([evidence.rows, evidence.stopped, evidence.pending])
+    tried = Tried(space, inputs, seen)
     if number < problem.n_initial:
         has_ladder = problem.surrogate == "forest_plain"
         design = initial_design(space, problem.n_initial, seed, has_ladder)

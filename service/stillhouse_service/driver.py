@@ -19,7 +19,16 @@ from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps
+from stillhouse_service import (
+    attempts,
+    checkpoints,
+    dry_runs,
+    early_stops,
+    leases,
+    outcomes,
+    probes,
+    steps,
+)
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.clock import ClockWatch
 from stillhouse_service.compute import Compute, End, needs_of
@@ -246,12 +255,16 @@ class Driver:
             attempts.fail(work, attempt, Failure(**end.answer["failure"]), self._settings)
         elif "is_cancelled" in end.answer:
             attempts.release(work, attempt, "the task was told to end")
+        elif "stopped" in end.answer:
+            early_stops.stopped(work, attempts.succeed(work, attempt), end.answer["stopped"])
         else:
             stage = attempts.succeed(work, attempt)
             if stage.kind == "train":
                 outcomes.trained(work, stage, end.answer)
             elif stage.kind == "dry-run":
                 dry_runs.made(work, stage, end.answer)
+            elif stage.kind == probes.SKETCH:
+                probes.made(work, stage, end.answer)
             else:
                 outcomes.compressed(work, stage, end.answer)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse_benchmark.protocol import CheckJob, File, Job, JobSettings, Probe
-from stillhouse_service import dry_runs
+from stillhouse_service import dry_runs, known_latency, probes
 from stillhouse_service.errors import ArtifactCorrupt
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import ArtifactRow, DeviceRow, StageRow
@@ -39,6 +39,8 @@ def job_of(
     study = work.studies.named(stage.study_id)
     baseline = work.baselines.of(study).artifacts
     candidate = work.trials.named(stage.trial_id).artifacts if stage.trial_id else baseline
+    if stage.kind == probes.PROBE:
+        candidate = probes.files_of(candidate)
     wanted = {*baseline.values(), *candidate.values()}
     files = work.log.artifacts(wanted) if known is None else known
 
@@ -49,12 +51,13 @@ def job_of(
         return File(artifact.sha256, artifact.n_bytes)
 
     split = stage.order["split"]
-    precisions = device.info.get("precisions") or ["f32"]
-    return Job(
+    precision = (device.info.get("precisions") or ["f32"])[0]
+    source = known_latency.source_of(work, stage, device, precision)
+    job = Job(
         id=stage.id,
         kind="benchmark",
         device=device.name,
-        precision=precisions[0],
+        precision=precision,
         candidate=file(candidate, "onnx"),
         baseline=file(baseline, "onnx"),
         probe=Probe(
@@ -67,4 +70,13 @@ def job_of(
         settings=JobSettings.from_json(
             {name: value for name, value in stage.order["settings"].items() if value is not None}
         ),
+        timing=None if source is None else known_latency.timing_of(source),
+        is_judged=stage.kind != probes.PROBE,
     )
+    # Written down with the handing-out: the answer is held against it.
+    stage.order = {
+        **stage.order,
+        known_latency.PRECISION: precision,
+        known_latency.FROM: None if source is None else source.id,
+    }
+    return job

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,10 +18,11 @@ from stillhouse_benchmark.protocol import (
     Device,
     Failure,
     Lease,
+    ProtocolError,
     Registered,
     Result,
 )
-from stillhouse_service import attempts, dry_runs, failures, outcomes
+from stillhouse_service import attempts, dry_runs, failures, outcomes, probes
 from stillhouse_service.errors import LeaseLost, NotFound, ServiceError
 from stillhouse_service.ids import new_id
 from stillhouse_service.jobs import job_of
@@ -222,11 +223,18 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way
+    is_probe = work.stages.stage(attempt.stage_id).kind == probes.PROBE
+    if measured.accuracy is None and not is_probe:
+        raise ProtocolError("result.accuracy", "is missing; only a probe has none")
+    if is_probe:  # a host that judges nevertheless has judged an untrained network
+        measured = replace(measured, accuracy=None)
     work.spent.on_device_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)
     outcomes.measured(work, stage, attempt, report)
+    if is_probe:
+        probes.measured(work, stage)
 
 
 def checked(work: UnitOfWork, lease_id: str, token: str, said: CheckResult) -> None:

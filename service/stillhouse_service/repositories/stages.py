@@ -238,6 +238,22 @@ class Stages:
         query = select(func.count()).where(AttemptRow.stage_id == stage_id)
         return self._session.scalars(query).one()
 
+    def mean_s(self, study_id: str, kind: str) -> float:
+        """Give how long a study's stages of a kind took when they went well; 0 without any."""
+        query = (
+            select(AttemptRow.started_at, AttemptRow.finished_at)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(
+                StageRow.study_id == study_id,
+                StageRow.kind == kind,
+                AttemptRow.state == AttemptState.SUCCEEDED,
+            )
+            .order_by(AttemptRow.started_at.desc())
+        )
+        spans = self._session.execute(query.limit(20))
+        seconds = [(end - start).total_seconds() for start, end in spans if end is not None]
+        return sum(seconds) / len(seconds) if seconds else 0.0
+
     def compute_s(self, study_id: str) -> float:
         """Add up the seconds that a study's trials have had on compute, lost attempts included."""
         query = (
