@@ -264,6 +264,7 @@ def _shown(result: Result) -> str:
 
 
 def _correct(result: Result) -> str:
+    assert result.accuracy is not None  # its jobs judge
     counts = result.accuracy.candidate
     return f"{counts.top1_correct}/{counts.n_images}"
 

@@ -53,7 +53,7 @@ class DigitsTable:
         if missing:
             raise SystemExit(
                 f"{len(missing)} of {len(keys())} trials are missing from the table, such as "
-                f"{_config(missing[0])}: run `make bench ONLY=replay`"
+                f"{config_of(missing[0])}: run `make bench ONLY=replay`"
             )
         self._trials = dict(trials)
 
@@ -117,12 +117,12 @@ def run_missing(path: Path, seconds: float) -> int:
     missing = [key for key in (keys()[i] for i in order) if key not in known]
     if not missing or seconds <= 0:
         return len(missing)
-    weights, onnx, top1 = _dense()
+    weights, onnx, top1 = dense()
     for n_run, key in enumerate(missing):
         if time.monotonic() > until:
             return len(missing) - n_run
-        config = _config(key)
-        schedule, training = _schedule(config)
+        config = config_of(key)
+        schedule, training = schedule_of(config)
         made = compress(
             CompressionTask(MODEL, DATASET, weights, schedule, training, seed=0, n_threads=1)
         )
@@ -142,7 +142,7 @@ def run_missing(path: Path, seconds: float) -> int:
     return len([key for key in keys() if key not in _read(path)])
 
 
-def _dense() -> tuple[bytes, bytes, float]:
+def dense() -> tuple[bytes, bytes, float]:
     """Weights, ONNX bytes and validation accuracy of the dense network, trained once."""
     from stillhouse_compression.baseline import train_baseline
     from stillhouse_compression.training import Recipe
@@ -158,7 +158,7 @@ def _dense() -> tuple[bytes, bytes, float]:
     return kept[0].read_bytes(), kept[1].read_bytes(), float(kept[2].read_text())
 
 
-def _schedule(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
+def schedule_of(config: Config) -> tuple[dict[str, Any], dict[str, Any]]:
     """The trial's schedule and training settings."""
     pruners = {
         stage: {
@@ -206,7 +206,8 @@ def _latency_ratio(candidate: bytes, dense: bytes) -> float:
         return measure(compile_networks, settings, Clocks()).estimate.ratio
 
 
-def _config(key: tuple[int, ...]) -> dict[str, int]:
+def config_of(key: tuple[int, ...]) -> dict[str, int]:
+    """A config by its values."""
     return dict(zip(RANGES, key, strict=True))
 
 

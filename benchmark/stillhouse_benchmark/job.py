@@ -21,7 +21,14 @@ from stillhouse_benchmark.interval import AGAIN, BASELINE, CANDIDATE
 from stillhouse_benchmark.layers import Profile, layer_times
 from stillhouse_benchmark.lock import quiet_host
 from stillhouse_benchmark.preflight import check_outline, preflight
-from stillhouse_benchmark.protocol import Accuracy, Agreement, Job, Result, Stage
+from stillhouse_benchmark.protocol import (
+    Accuracy,
+    Agreement,
+    Job,
+    KnownTiming,
+    Result,
+    Stage,
+)
 from stillhouse_benchmark.rawtimes import pack_times
 from stillhouse_benchmark.survey import device_stage, survey
 from stillhouse_benchmark.timing import Clocks, Infer, Measurement, measure
@@ -103,16 +110,20 @@ def run_job(job: Job, bench: Bench, report: Report) -> Result:
         for name, network in networks.items()
     }
     survival = _survey(job, bench, paths[CANDIDATE], probe, agreement[CANDIDATE])
-    accuracy = _judge(job, bench, networks, images, report)
+    accuracy = _judge(job, bench, networks, images, report) if job.is_judged else None
     networks.clear()  # timing compiles its own; two sets at once would double the memory
     del network
+    if job.timing is not None:
+        return _result(job, bench, job.timing, accuracy, agreement, survival, "", started_s)
 
     report("timing", 0.0)
     start_c, is_hot = cool_down(lambda: bench.backend.temperature_c(job.device), bench.clocks.sleep)
     measurement = _time(job, bench, paths, probe.inputs[:1], report)
     report("layers", 0.0)
     profiles = _profile(job, bench, paths, probe.inputs[:1], measurement)
-    result = _result(job, bench, measurement, accuracy, agreement, survival, profiles, started_s)
+    times = _timing(measurement, profiles)
+    raw_times = pack_times(measurement.rounds)
+    result = _result(job, bench, times, accuracy, agreement, survival, raw_times, started_s)
     host = replace(result.host, temperature_start_c=start_c)
     flags = (*result.flags, "hot") if is_hot else result.flags
     return replace(result, host=host, flags=flags)
@@ -258,19 +269,10 @@ def _profile(
         }
 
 
-def _result(
-    job: Job,
-    bench: Bench,
-    measurement: Measurement,
-    accuracy: Accuracy,
-    agreement: Mapping[str, Agreement],
-    survival: tuple[Stage, ...],
-    profiles: Mapping[str, Profile],
-    started_s: float,
-) -> Result:
+def _timing(measurement: Measurement, profiles: Mapping[str, Profile]) -> KnownTiming:
+    """What was just measured, in the shape of what was measured before."""
     estimate = measurement.estimate
-    backend = bench.backend
-    return Result(
+    return KnownTiming(
         candidate=measurement.candidate,
         baseline=measurement.baseline,
         latency_ratio=estimate.ratio,
@@ -278,11 +280,36 @@ def _result(
         latency_ratio_high=estimate.high,
         is_distinguishable=not estimate.low <= 1.0 <= estimate.high,
         aa_ratio=estimate.aa_ratio,
-        is_gate_passed=True,
         n_attempts=measurement.n_attempts,
+        layers=layer_times(profiles[CANDIDATE], profiles[BASELINE]),
+        flags=measurement.flags,
+    )
+
+
+def _result(
+    job: Job,
+    bench: Bench,
+    times: KnownTiming,
+    accuracy: Accuracy | None,
+    agreement: Mapping[str, Agreement],
+    survival: tuple[Stage, ...],
+    raw_times: str,
+    started_s: float,
+) -> Result:
+    backend = bench.backend
+    return Result(
+        candidate=times.candidate,
+        baseline=times.baseline,
+        latency_ratio=times.latency_ratio,
+        latency_ratio_low=times.latency_ratio_low,
+        latency_ratio_high=times.latency_ratio_high,
+        is_distinguishable=times.is_distinguishable,
+        aa_ratio=times.aa_ratio,
+        is_gate_passed=True,
+        n_attempts=times.n_attempts,
         accuracy=accuracy,
         agreement=dict(agreement),
-        layers=layer_times(profiles[CANDIDATE], profiles[BASELINE]),
+        layers=times.layers,
         host=host_state(
             backend.name,
             backend.version,
@@ -290,7 +317,7 @@ def _result(
             job.settings.n_threads,
         ),
         duration_s=bench.clocks.wall() - started_s,
-        flags=measurement.flags,
+        flags=times.flags,
         survival=survival,
-        raw_times=pack_times(measurement.rounds),
+        raw_times=raw_times,
     )

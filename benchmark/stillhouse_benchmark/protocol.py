@@ -22,6 +22,7 @@ from stillhouse_benchmark.check_job import (
     Preflight,
 )
 from stillhouse_benchmark.errors import ProtocolError
+from stillhouse_benchmark.known_timing import KnownTiming
 from stillhouse_benchmark.manifest import SPLITS, DataManifest, File, Shard
 from stillhouse_benchmark.result import (
     RUNTIME_ROW,
@@ -71,6 +72,7 @@ __all__ = [
     "HostState",
     "Job",
     "JobSettings",
+    "KnownTiming",
     "LayerTime",
     "LayerWeights",
     "Lease",
@@ -218,6 +220,10 @@ class Job(Message):
         data: The data set's manifest.
         split: The split that manifest must be of.
         settings: How to measure.
+        timing: The candidate's times where a network of its operations and shapes was timed before
+            on this device: nothing is timed, they are given back. A host that does not know this
+            field times.
+        is_judged: Whether accuracy is counted; without it a result has none.
     """
 
     id: str
@@ -230,6 +236,8 @@ class Job(Message):
     data: File
     split: str
     settings: JobSettings = field(default_factory=JobSettings)
+    timing: KnownTiming | None = None
+    is_judged: bool = True
 
     @classmethod
     def from_json(cls, value: object, path: str = "job") -> Job:
@@ -249,6 +257,10 @@ class Job(Message):
             data=File.from_json(get.get("data"), f"{path}.data"),
             split=get.text("split", one_of=SPLITS),
             settings=settings,
+            timing=get.optional(
+                "timing", lambda name: KnownTiming.from_json(get.get(name), f"{path}.{name}")
+            ),
+            is_judged=get.flag("is_judged") if get.has("is_judged") else True,
         )
 
 

@@ -211,7 +211,7 @@ class Result(Message):
         aa_ratio: The baseline against itself, compiled separately: the noise floor.
         is_gate_passed: Always true: a job whose A/A pair fails is not told as a result.
         n_attempts: Timing attempts, the believed one included.
-        accuracy: Over the job's split.
+        accuracy: Over the job's split; None where the job asked for none.
         agreement: ``candidate`` and ``baseline`` against torch.
         layers: By torch layer, in the baseline's order; the last row is ``(runtime)``.
         host: The host while it measured.
@@ -234,7 +234,7 @@ class Result(Message):
     aa_ratio: float
     is_gate_passed: bool
     n_attempts: int
-    accuracy: Accuracy
+    accuracy: Accuracy | None
     agreement: dict[str, Agreement]
     layers: tuple[LayerTime, ...]
     host: HostState
@@ -257,7 +257,9 @@ class Result(Message):
             aa_ratio=get.number("aa_ratio", above=True),
             is_gate_passed=get.flag("is_gate_passed"),
             n_attempts=get.integer("n_attempts", low=1),
-            accuracy=Accuracy.from_json(get.get("accuracy"), f"{path}.accuracy"),
+            accuracy=get.optional(
+                "accuracy", lambda name: Accuracy.from_json(get.get(name), f"{path}.{name}")
+            ),
             agreement=get.mapping("agreement", Agreement.from_json),
             layers=get.each("layers", LayerTime.from_json),
             host=HostState.from_json(get.get("host"), f"{path}.host"),

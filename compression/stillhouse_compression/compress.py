@@ -9,6 +9,7 @@ Depends on: torch. A plain function of plain data, for a compute worker.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ import stillhouse_compression.datasets as datasets
 import stillhouse_compression.models as models
 from stillhouse_compression import checkpoint
 from stillhouse_compression.batchnorm import recalibrate_batchnorm
+from stillhouse_compression.early_stop import EarlyStop, TrainingStopped
 from stillhouse_compression.errors import TrainingDiverged
 from stillhouse_compression.evaluate import Evaluation, evaluate
 from stillhouse_compression.export import export_onnx
@@ -64,6 +66,7 @@ class CompressionTask:
         device: torch's name of it, ``cpu`` or ``cuda``.
         engine: Whose scheduler runs the schedule: ``stillhouse``, or ``distiller`` for Intel's
             own where it is installed.
+        early_stop: When the training need not go to its end; None: it always does.
     """
 
     model_name: str
@@ -76,6 +79,7 @@ class CompressionTask:
     n_threads: int | None = None
     device: str = "cpu"
     engine: Engine = "stillhouse"
+    early_stop: EarlyStop | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ def compress(task: CompressionTask, hooks: Hooks | None = None) -> CompressedMod
         SettingsError: The training settings cannot be used, or do not fit the schedule.
         CompressionError: No such network or data set, or weights of another network.
         TrainingDiverged: Loss or weights became NaN or infinite.
+        TrainingStopped: The accuracy that `early_stop` wants is out of reach.
         ThinningError: The network cannot be thinned.
         ExportError: The network does not become an ONNX graph.
         SurvivalError: The graph is not the network: zeros, a layer or its answers were lost.
@@ -170,6 +175,7 @@ class _Run:
         self.history: list[dict[str, float | int | str]] = []
         self.reports: list[dict[str, Any]] = []
         self.n_epochs = 0  # done before this run took it up
+        self.began_s = time.monotonic()
         self.scheduler: CompressionScheduler | DistillerScheduler
         optimizer = self.trainer.optimizer
         if task.engine == "distiller":  # its masks and policies have no state that could be kept
@@ -272,6 +278,26 @@ class _Run:
         if isinstance(scheduler, CompressionScheduler):
             notes = {"history": self.history, "reports": self.reports}
             checkpoint.save(self.hooks, epoch + 1, self.trainer, notes, scheduler)
+        self._look_ahead(epoch + 1)
+
+    def _look_ahead(self, n_done: int) -> None:
+        """End the training where it cannot come to what is wanted of it."""
+        rule, n_epochs = self.task.early_stop, self.settings.total_epochs
+        curve = [float(row["validation_top1"]) for row in self.history]
+        if rule is None or not rule.is_lost(curve, n_epochs):
+            return
+        best = rule.reachable(curve, n_epochs)
+        assert best is not None  # else nothing were lost
+        epoch_s = (time.monotonic() - self.began_s) / max(1, n_done - self.n_epochs)
+        raise TrainingStopped(
+            f"after epoch {n_done} of {n_epochs} its top1 of {curve[-1]:.4f} could reach "
+            f"{best:.4f} at best, judged by {len(rule.curves)} earlier trainings; "
+            f"{rule.top1:.4f} is wanted",
+            best,
+            self.history,
+            n_epochs,
+            epoch_s * (n_epochs - n_done),
+        )
 
     def _thin(self) -> None:
         self.hooks.progress({"stage": "thinning"})

@@ -24,7 +24,8 @@ from stillhouse_compression.datasets import Augmentation, Dataset, DatasetInfo
 from stillhouse_compression.export import export_onnx
 from stillhouse_compression.fitting import check_fit
 from stillhouse_compression.hooks import Hooks
-from stillhouse_compression.layers import check_input, total_macs
+from stillhouse_compression.layers import check_input, count_params, total_macs
+from stillhouse_compression.probe import make_probe
 from stillhouse_compression.schedule.config import dict_config
 from stillhouse_compression.seeding import seeded
 from stillhouse_compression.thinning.thin import thin
@@ -44,6 +45,8 @@ class Untrained:
         onnx: ONNX bytes, as a trial would export them.
         dense_macs: Multiply-accumulates of one image before.
         macs: Multiply-accumulates now.
+        probe_outputs: ``.npy`` float32 (n, classes), torch's logits for the probe inputs.
+        params: Weights and biases now.
         is_decided: Whether training could not make it smaller still: nothing in the schedule
             waits for weights to become small.
     """
@@ -51,6 +54,8 @@ class Untrained:
     onnx: bytes
     dense_macs: int
     macs: int
+    probe_outputs: bytes
+    params: int
     is_decided: bool
 
 
@@ -79,6 +84,8 @@ def dry_run(task: CompressionTask, hooks: Hooks | None = None) -> Untrained:
             onnx=export_onnx(model, info.shape),
             dense_macs=dense_macs,
             macs=total_macs(model, info.shape),
+            probe_outputs=make_probe(model, data).outputs,
+            params=count_params(model),
             is_decided=not _waits_for_training(task.schedule),
         )
 

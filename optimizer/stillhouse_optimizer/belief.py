@@ -61,13 +61,19 @@ class Belief:
         terms = Terms(inputs.groups, inputs.is_category, inputs.replaced, inputs.shares)
 
         def fitted(target: Target, y: Array, k: int) -> Model:
+            # Trials that were ended early tell of the metrics that they have; the last ones, by
+            # which `auto` judges, are whole.
+            rows, also = evidence.also(target)
+            x_all = np.concatenate([inputs.of(rows), x]) if len(rows) else x
+            y_all = np.concatenate([also, y])
+
             def own() -> Model:
-                return fit(problem.surrogate, terms, x, y, seed + k)
+                return fit(problem.surrogate, terms, x_all, y_all, seed + k)
 
             if transfer is None:
                 model = own()
             else:
-                model = transfer.blended(target, terms, x, y, seed + k, own)
+                model = transfer.blended(target, terms, x_all, y_all, seed + k, own)
             return model.believing(x_pending) if len(x_pending) else model
 
         (target, y), *further = evidence.objectives

@@ -75,6 +75,9 @@ class Evidence:
         limits: For each constraint its target (upright: the limit is an upper one), the bound as
             modelled, less what an interval near it takes, and the measured trials' values.
         pending: Running trials' configs (n_pending, n_parameters).
+        stopped: Configs of trials that were ended early on purpose (n_stopped, n_parameters). They
+            count in none of the above.
+        known: Metric -> which of these have it, shape (n_stopped,), and their raw values.
         notes: Plain sentences on what was left out.
     """
 
@@ -85,7 +88,17 @@ class Evidence:
     reference: Array
     limits: tuple[tuple[Target, float, Array], ...]
     pending: Rows
+    stopped: Rows
+    known: Mapping[str, tuple[NDArray[np.bool_], Array]]
     notes: tuple[str, ...]
+
+    def also(self, target: Target) -> tuple[Rows, Array]:
+        """Configs and modelled values of the stopped trials that have a metric."""
+        if target.metric not in self.known:
+            return self.stopped[:0], np.zeros(0)
+        has, values = self.known[target.metric]
+        has = has & (values > 0) if target.is_log else has
+        return self.stopped[has], np.array([target.to_model(v) for v in values[has]], dtype=float)
 
 
 def gather(
@@ -96,8 +109,11 @@ def gather(
 ) -> Evidence:
     """Read trials into arrays; a trial that makes no sense is noted, never an error."""
     notes: list[str] = []
-    rows, kept = _encode(space, [o.config for o in history], "trial", notes)
-    observations = [history[i] for i in kept]
+    ended = [o for o in history if o.status != "stopped"]
+    rows, kept = _encode(space, [o.config for o in ended], "trial", notes)
+    observations = [ended[i] for i in kept]
+    early = [o for o in history if o.status == "stopped"]
+    stopped, of_early = _encode(space, [o.config for o in early], "stopped trial", notes)
     pending_rows, _ = _encode(space, pending, "running trial", notes)
 
     wanted = [*problem.objectives, *(c.metric for c in problem.constraints)]
@@ -143,8 +159,20 @@ def gather(
         reference=reference,
         limits=limits,
         pending=pending_rows,
+        stopped=stopped,
+        known=_known([early[i] for i in of_early], wanted),
         notes=tuple(notes),
     )
+
+
+def _known(
+    trials: Sequence[Observation], metrics: Sequence[str]
+) -> dict[str, tuple[NDArray[np.bool_], Array]]:
+    found = {}
+    for metric in metrics:
+        values = np.array([(o.metrics or {}).get(metric, math.nan) for o in trials], dtype=float)
+        found[metric] = np.array([_is_usable(v) for v in values], dtype=bool), values
+    return found
 
 
 def _encode(

@@ -8,8 +8,10 @@ and the number of trials, and linear algebra runs on one thread.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # has no types
@@ -33,6 +35,8 @@ from stillhouse_optimizer.tried import Tried
 # Fewer measured trials than this say nothing that a model could use.
 _MIN_MEASURED = 3
 _N_STARTS = 5
+# With sources to learn from so many of the first trials are enough.
+_SHARE_OF_FIRST = 0.6
 # The libraries that do linear algebra, loaded by the imports above; to look for them takes 5 ms.
 _libraries = ThreadpoolController()
 # Their limit is process-wide; two proposals at once would undo each other's.
@@ -56,7 +60,8 @@ def propose(
 
     Args:
         problem: What is searched.
-        history: Finished trials, in the order of their numbers. Cancelled ones may be left out.
+        history: Finished trials, in the order of their numbers. Cancelled ones may be left out;
+            stopped ones tell of what was measured of them.
         pending: Configs of running trials, in the order of their numbers.
         seed: The study's; with the number of trials it decides every random draw.
         n: How many to propose; proposing n equals proposing one n times with the earlier ones
@@ -105,16 +110,17 @@ def _propose_one(
     sources: Sequence[Source],
 ) -> Proposal:
     number = len(history) + len(pending)
+    if sources:  # the model knows something sooner
+        problem = replace(problem, n_initial=math.ceil(_SHARE_OF_FIRST * problem.n_initial))
     rng = np.random.default_rng([seed, number])
     evidence = gather(problem, space, history, pending)
-    tried = Tried(space, inputs, np.concatenate([evidence.rows, evidence.pending]))
+    seen = np.concatenate([evidence.rows, evidence.stopped, evidence.pending])
+    tried = Tried(space, inputs, seen)
     if number < problem.n_initial:
         has_ladder = problem.surrogate == "forest_plain"
         design = initial_design(space, problem.n_initial, seed, has_ladder)
         if sources:
-            # A misleading source must not take the place of too many that fill the space.
-            known = best_rows(problem, space, sources, problem.n_initial // 3)
-            design = interleaved(design, known)
+            design = interleaved(design, best_rows(problem, space, sources, problem.n_initial // 2))
         # Rows of their own number first, so that trials that were left out shift nothing.
         row = tried.first_new(np.concatenate([design[number:], design[:number]]))
         if row is not None:

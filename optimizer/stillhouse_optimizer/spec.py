@@ -29,7 +29,7 @@ __all__ = [
 
 Operator = Literal["<=", ">=", "<", ">"]
 Origin = Literal["initial", "model", "random"]
-Status = Literal["complete", "failed", "unsupported"]
+Status = Literal["complete", "failed", "unsupported", "stopped"]
 SurrogateName = Literal["forest", "forest_plain", "gp", "auto"]
 
 # Every other metric is better when smaller.
@@ -255,7 +255,8 @@ class Observation:
     Attributes:
         config: Its active parameters' values.
         metrics: Raw values by name; None where the trial did not get that far.
-        status: ``complete``, ``failed`` or ``unsupported`` (the device cannot run it).
+        status: ``complete``, ``failed``, ``unsupported`` (the device cannot run it), or
+            ``stopped``: ended early on purpose, with the metrics that are known by then.
     """
 
     config: Config

@@ -26,16 +26,16 @@ class Tried:
     def __init__(self, space: Space, inputs: Inputs, rows: Rows) -> None:
         self._space = space
         self._inputs = inputs
-        self._configs = set(_keys(rows))
-        self._built = set(_keys(inputs.of(rows)))
+        self._configs = set(keys(rows))
+        self._built = set(keys(inputs.of(rows)))
 
     def first_new(self, rows: Rows) -> NDArray[np.float64] | None:
         """The first row that builds something new, else the first new config, else None."""
         only_config: NDArray[np.float64] | None = None
         for at in range(0, len(rows), _CHUNK):
             chunk = rows[at : at + _CHUNK]
-            built_keys = _keys(self._inputs.of(chunk))
-            for row, config, built in zip(chunk, _keys(chunk), built_keys, strict=True):
+            built_keys = keys(self._inputs.of(chunk))
+            for row, config, built in zip(chunk, keys(chunk), built_keys, strict=True):
                 if config in self._configs:
                     continue
                 if built not in self._built:
@@ -72,7 +72,8 @@ class Tried:
         raise SpaceExhausted(n_seen)
 
 
-def _keys(rows: NDArray[np.float64]) -> list[bytes]:
+def keys(rows: NDArray[np.float64]) -> list[bytes]:
+    """Names of rows: equal where the rows are, inactive values included."""
     # -1 stands for inactive; rounding makes up for the way to decimals and back.
     rounded = np.round(np.nan_to_num(rows, nan=-1.0), 9) + 0.0
     return [row.tobytes() for row in rounded]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from stillhouse.study import Study
 
-_OVER = ("complete", "failed", "unsupported", "cancelled")
+_OVER = ("complete", "failed", "unsupported", "cancelled", "stopped")
 
 
 class ProgressLine:

@@ -104,7 +104,7 @@ class Trial(Shape):
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.state in ("complete", "failed", "unsupported", "cancelled")
+        return self.state in ("complete", "failed", "unsupported", "cancelled", "stopped")
 
 
 @dataclass(frozen=True, kw_only=True)

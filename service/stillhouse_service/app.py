@@ -16,6 +16,7 @@ from fastapi import Depends, FastAPI
 
 from stillhouse_service import readiness, tracing
 from stillhouse_service.analyses import Analyses
+from stillhouse_service.announcements import Announcements, Commit
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.asking import Asking
 from stillhouse_service.bell import Bell
@@ -26,7 +27,10 @@ from stillhouse_service.driver import Driver
 from stillhouse_service.guard import Guard
 from stillhouse_service.ids import utc_now
 from stillhouse_service.instruments import RequestTimes
+from stillhouse_service.leadership import Leadership
+from stillhouse_service.lease_desk import LeaseDesk
 from stillhouse_service.limits import BodyLimit
+from stillhouse_service.looks import Looks
 from stillhouse_service.metrics import Metrics
 from stillhouse_service.operations import Operations
 from stillhouse_service.polls import Polls
@@ -62,8 +66,11 @@ from stillhouse_service.routes import (
 )
 from stillhouse_service.routes.context import names_something
 from stillhouse_service.settings import Settings
-from stillhouse_service.store import Commit, Store
+from stillhouse_service.store import Store
+from stillhouse_service.waiting_hosts import WaitingHosts
 
+_STREAM_BREATH_S = 0.05  # events come in bursts
+_N_STREAM_LOOKS = 2  # at once, for all who listen
 _DESCRIPTION = """\
 Finds the compression schedule that makes a neural network fastest on your own edge device within
 an accuracy limit. Train a baseline, create a study, watch its trials; device hosts lease jobs.
@@ -73,12 +80,12 @@ is an `application/problem+json` document.
 """
 
 
-def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> FastAPI:
+def build_app(settings: Settings, clock: Callable[[], datetime] | None = None) -> FastAPI:
     """Put the application together; its driver and compute start and end with its lifespan.
 
     Args:
         settings: How the server runs.
-        clock: Stamps every row; tests may bring their own.
+        clock: Stamps every row; tests may bring their own. Else that of `Store`.
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
@@ -89,12 +96,14 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
     revision = prepare(engine)
     store = Store(engine, clock)
     artifacts = ArtifactStore(settings.artifact_dir, settings.max_artifact_bytes)
-    jobs_bell, news_bell = Bell(), Bell()
+    news_bell, waiting_hosts = Bell(), WaitingHosts(store)
     is_stopping = threading.Event()
-    operations = Operations(news_bell.ring, clock)
-    driver = Driver(store, artifacts, settings)
+    operations = Operations(news_bell.ring, clock or utc_now)
+    leadership = Leadership(engine, store, settings.driver_lease_s)
+    driver = Driver(store, artifacts, settings, leadership)
     explained = Analyses(store)
-    deliverer = Deliverer(store, settings)
+    deliverer = Deliverer(store, settings, leadership)
+    announcements = Announcements(engine, store)
 
     guard = Guard(store)
 
@@ -102,27 +111,31 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
         if "tokens" in commit.topics:
             guard.forget()
         if "jobs" in commit.topics:
-            jobs_bell.ring()
-        news_bell.ring()
+            waiting_hosts.ring()
+        news_bell.ring(commit.changed)
         deliverer.wake(is_new_webhook="webhooks" in commit.topics)
         if "driver" in commit.topics:
-            driver.wake(commit.studies)
+            driver.wake(commit.moved or ())
 
     store.on_commit(on_commit)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        announcements.start()
+        leadership.start()
         driver.start()
         deliverer.start()
         try:
             yield
         finally:
             is_stopping.set()
-            jobs_bell.ring()
+            waiting_hosts.close()
             news_bell.ring()
             explained.close()
             driver.stop()
             deliverer.stop()
+            leadership.stop()  # after all that only its holder may write
+            announcements.stop()
             operations.stop()
             engine.dispose()
 
@@ -152,11 +165,14 @@ def build_app(settings: Settings, clock: Callable[[], datetime] = utc_now) -> Fa
             "artifacts": partial(readiness.artifacts, artifacts.place),
             "room": partial(readiness.room, artifacts.place, engine, settings.min_free_bytes),
             "compute": lambda: readiness.compute(settings, driver.compute_problem),
-            "clock": partial(readiness.clock, engine, clock),
+            "clock": partial(readiness.clock, engine, clock or utc_now),
         }
     )
-    app.state.jobs_bell, app.state.news_bell = jobs_bell, news_bell
+    app.state.lease_desk = LeaseDesk(store, settings)
+    app.state.news_bell, app.state.waiting_hosts = news_bell, waiting_hosts
+    app.state.stream_looks = Looks(_STREAM_BREATH_S, _N_STREAM_LOOKS)
     app.state.is_stopping = is_stopping
+    app.state.leadership = leadership
     install_handlers(app)
     for part in (
         health,

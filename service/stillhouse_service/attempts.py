@@ -18,13 +18,22 @@ from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import AttemptRow, StageRow
 
 
-def start(work: UnitOfWork, stage: StageRow, holder: str, lease_s: float | None) -> AttemptRow:
-    """Hand a waiting stage to `holder`, for `lease_s` seconds or until its end is reported."""
+def start(
+    work: UnitOfWork,
+    stage: StageRow,
+    holder: str,
+    lease_s: float | None,
+    n_before: int | None = None,
+) -> AttemptRow:
+    """Hand a waiting stage to `holder`, for `lease_s` seconds or until its end is reported.
+
+    `n_before` is how often it was handed out before, where that has been counted already.
+    """
     work.move(stage, StageState.RUNNING, who=holder)
     attempt = AttemptRow(
         id=new_id("lse"),
         stage_id=stage.id,
-        number=work.stages.n_attempts(stage.id) + 1,
+        number=(work.stages.n_attempts(stage.id) if n_before is None else n_before) + 1,
         token=new_token(),
         state=AttemptState.RUNNING,
         holder=holder,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,14 @@ from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.spec import Constraint
 from stillhouse_optimizer.spec import Problem as SearchProblem
 from stillhouse_service.errors import Problem, SpecRejected
-from stillhouse_service.objectives import METRICS, OF_BASELINE, RANGES, constraints_of, reference_of
+from stillhouse_service.objectives import (
+    METRICS,
+    OF_BASELINE,
+    RANGES,
+    TIMED,
+    constraints_of,
+    reference_of,
+)
 from stillhouse_service.schemas import StudySpec
 from stillhouse_service.states import BaselineState
 from stillhouse_service.tables import BaselineRow
@@ -72,6 +80,7 @@ def check_study(
             message = f"no metric {objective!r}; there are {', '.join(METRICS)}"
             problems.append(Problem(f"objectives[{i}]", message))
     problems += _constraint_problems(spec, usable)
+    problems += _switch_problems(spec)
     if spec.engine == "distiller" and computes_here:
         from stillhouse_compression.original import missing_distiller  # on use: it loads torch
 
@@ -136,6 +145,40 @@ def _constraint_problems(spec: StudySpec, baseline: BaselineRow | None) -> list[
             problems.append(Problem(path, message))
         elif (reason := _impossible(constraint, baseline)) is not None:
             problems.append(Problem(path, f"wants {constraint}, but {reason}"))
+    return problems
+
+
+def _switch_problems(spec: StudySpec) -> list[Problem]:
+    """Find switches that could do nothing in this study."""
+    problems = []
+    if spec.probe and (len(spec.objectives) != 1 or spec.objectives[0] not in TIMED):
+        message = (
+            f"a probe times networks; the objective must be one of {', '.join(TIMED)} alone, "
+            f"got {', '.join(spec.objectives)}"
+        )
+        problems.append(Problem("probe", message))
+    if spec.fidelity is not None:
+        if spec.early_stop != "off":
+            message = "does not go with `fidelity`: rungs end trainings already"
+            problems.append(Problem("early_stop", message))
+        if len(spec.objectives) != 1:
+            message = f"goes with one objective, got {', '.join(spec.objectives)}"
+            problems.append(Problem("fidelity", message))
+        if "recovery_epochs:" in spec.training:
+            message = "the rungs say how many recovery epochs there are; leave them out of training"
+            problems.append(Problem("fidelity", message))
+    if spec.early_stop != "off":
+        limits = []
+        for text in spec.constraints:
+            with suppress(ProblemError):  # told already
+                limits.append(Constraint.parse(text))
+        if not any(
+            (limit.metric == "top1" and not limit.is_upper)
+            or (limit.metric == "top1_drop" and limit.is_upper)
+            for limit in limits
+        ):
+            message = "needs a limit on accuracy, such as `top1_drop <= 0.02`"
+            problems.append(Problem("early_stop", message))
     return problems
 
 

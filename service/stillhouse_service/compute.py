@@ -278,8 +278,9 @@ class Compute:
 
 
 def needs_of(kind: str, order: Mapping[str, Any]) -> dict[str, float]:
-    """Read off a stage what its worker must offer; a dry run trains nothing and needs nothing."""
-    wanted: Mapping[str, float] = {} if kind == "dry-run" else order.get("resources") or {}
+    """Read off a stage what its worker must offer; what trains nothing needs nothing."""
+    is_training = kind not in ("dry-run", "sketch")
+    wanted: Mapping[str, float] = (order.get("resources") or {}) if is_training else {}
     return {name: float(amount) for name, amount in wanted.items()}
 
 

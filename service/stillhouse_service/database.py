@@ -24,7 +24,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, m
 from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from stillhouse_service.errors import Conflict, DatabaseUnusable, SchemaMismatch
+from stillhouse_service.errors import DatabaseUnusable, SchemaMismatch
 
 _log = logging.getLogger(__name__)
 BUSY_TIMEOUT_S = 15.0
@@ -39,8 +39,21 @@ _FINAL = (
 _FRESH_S = 1.0  # a connection used so lately is taken to be alive
 WRITES = "stillhouse_writes"  # execution option: the transaction will write
 _WRITER_LOCK = 0x5711_1805E  # Postgres: the advisory lock of whoever writes
-_SERVER_LOCK = _WRITER_LOCK + 1  # and of the one server
-ALONE_PATIENCE_S = 10.0  # Postgres learns of a killed server a moment later
+BEGAN_AT = "began_at"  # in the connection's info: when its transaction got the write lock
+# A writer that is frozen or cut off in the middle of a transaction would hold up all the others:
+# Postgres ends it.
+_IDLE_S = 15
+_BEGIN_WRITING = (
+    f"SELECT pg_advisory_xact_lock({_WRITER_LOCK}), "
+    f"set_config('idle_in_transaction_session_timeout', '{_IDLE_S}s', true), clock_timestamp()"
+)
+# A peer that is gone without a word is found out about so soon.
+_KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 
 def open_engine(url: str) -> Engine:
@@ -126,6 +139,7 @@ def _open_postgres(url: URL) -> Engine:
                 "application_name": "stillhouse",
                 "connect_timeout": int(BUSY_TIMEOUT_S),
                 "options": f"-c lock_timeout={BUSY_TIMEOUT_S:g}s -c timezone=UTC",
+                **_KEEPALIVE,
             },
         )
     except ModuleNotFoundError as error:
@@ -136,7 +150,8 @@ def _open_postgres(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         if connection.get_execution_options().get(WRITES, True):
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
+            began = connection.exec_driver_sql(_BEGIN_WRITING).one()
+            connection.info[BEGAN_AT] = began[2]
 
     @event.listens_for(engine, "checkin")
     def on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
@@ -184,34 +199,18 @@ def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
             time.sleep(_PAUSE_S)
 
 
-@contextmanager
-def alone(engine: Engine, patience_s: float = ALONE_PATIENCE_S) -> Iterator[None]:
-    """Hold a Postgres for one server: two drivers would take each other's work back.
-
-    A lock of a connection of its own: it ends with the process, however that ends. One lost with
-    a Postgres that restarts is not taken again. SQLite's file has the artifact folder's lock.
+def own_connection(engine: Engine) -> Any:
+    """Open a connection to Postgres of the caller's own, the driver's own kind, in autocommit.
 
     Raises:
-        Conflict: Another server has held it for `patience_s` seconds.
+        OperationalError: The database does not answer.
     """
-    if engine.dialect.name == "sqlite":
-        yield
-        return
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
-    pooled.detach()  # its life is ours
-    try:
-        connection.autocommit = True
-        deadline = time.monotonic() + patience_s
-        while not connection.execute(f"SELECT pg_try_advisory_lock({_SERVER_LOCK})").fetchone()[0]:
-            if time.monotonic() > deadline:
-                raise Conflict(
-                    f"another server uses {_place(engine)}: end it first, or name another database"
-                )
-            time.sleep(_PAUSE_S)
-        yield
-    finally:
-        connection.close()
+    pooled.detach()  # its life is the caller's
+    connection.rollback()
+    connection.autocommit = True
+    return connection
 
 
 def _migrations() -> Config:

@@ -1,7 +1,7 @@
-"""Tells webhooks of events: signed, in order, tried again; one thread.
+"""Tells webhooks of events: signed, in order, tried again; one thread, on the server that drives.
 
-Depends on: the store, httpx. An event is written down for a webhook before it is sent, so that a
-server killed in between sends it once more rather than never.
+Depends on: the store, leadership, httpx. An event is written down for a webhook before it is sent,
+so that a server killed in between sends it once more rather than never.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from stillhouse.signature import HEADER, sign
 from stillhouse_service import views
-from stillhouse_service.errors import AddressRefused
+from stillhouse_service.errors import AddressRefused, Deposed
+from stillhouse_service.leadership import Leadership
 from stillhouse_service.repositories.webhooks import DELIVERED, GIVEN_UP, WAITING
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store
@@ -33,13 +34,15 @@ _LONGEST_PAUSE_S = 3600.0
 _N_AT_ONCE = 200
 _KEPT = timedelta(days=30)
 _IDLE_S = 60.0
+_STANDBY_S = 1.0  # while another server tells them
 
 
 class Deliverer:
     """The thread that tells webhooks."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self._store = store
+    def __init__(self, store: Store, settings: Settings, leadership: Leadership) -> None:
+        self._store = store.fenced(leadership.fence)
+        self._leadership = leadership
         self._settings = settings
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -69,7 +72,9 @@ class Deliverer:
             self._wake.clear()
             rest_s = _IDLE_S
             try:
-                rest_s = self._pass()
+                rest_s = self._pass() if self._leadership.leads else _STANDBY_S
+            except Deposed:
+                rest_s = _STANDBY_S
             except (OperationalError, InterfaceError) as error:
                 _log.error("deliverer: no database: %s", error.orig)
                 rest_s = _TICK_S

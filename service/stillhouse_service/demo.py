@@ -174,7 +174,9 @@ def _study(console: Console, client: Client, spec: dict[str, Any]) -> Study:
     """Give the folder's unfinished study, or start one."""
     last = next(iter(client.studies.list()), None)
     if last is not None and (not last.is_over or last.state == "finished"):
-        ended = sum(last.counts.get(state, 0) for state in ("complete", "failed", "unsupported"))
+        ended = sum(
+            last.counts.get(state, 0) for state in ("complete", "failed", "unsupported", "stopped")
+        )
         console.print(f"Going on with study {last.id}: {ended} of its trials have ended already")
         return client.studies.resume(last.id) if last.state == "paused" else last
     study = client.studies.create(spec)

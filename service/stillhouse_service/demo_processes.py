@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stillhouse_service.errors import ServiceError
@@ -26,7 +26,14 @@ class ProcessDied(ServiceError):
 class Child:
     """One process; it dies with this one."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, keep_open: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        keep_open: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start it.
 
         Args:
@@ -34,6 +41,7 @@ class Child:
             command: Program's path and arguments.
             log: Gets what it prints, behind what is there.
             keep_open: File descriptor that stays open as long as it lives: the folder's lock.
+            environment: Instead of this process's own.
         """
         self.name = name
         self.log = log
@@ -45,7 +53,8 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(keep_open,),
+                pass_fds=() if keep_open is None else (keep_open,),
+                env=environment,
             )
 
     @property

@@ -1,7 +1,8 @@
 """Moves every study on: proposes, hands out compute, finishes; one thread, short transactions.
 
-Depends on: the store, compute, stillhouse_optimizer, sqlalchemy for its errors. Keeps nothing that
-the database does not hold: a restarted driver goes on where the last one stopped.
+Depends on: the store, compute, leadership, stillhouse_optimizer, sqlalchemy for its errors. Keeps
+nothing that the database does not hold: a restarted driver goes on where the last one stopped, and
+so does one that takes the lead from another server.
 """
 
 from __future__ import annotations
@@ -10,19 +11,30 @@ import logging
 import math
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from stillhouse_service import attempts, checkpoints, dry_runs, leases, outcomes, steps
+from stillhouse_service import (
+    attempts,
+    checkpoints,
+    dry_runs,
+    early_stops,
+    leases,
+    outcomes,
+    probes,
+    steps,
+)
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.clock import ClockWatch
 from stillhouse_service.compute import Compute, End, needs_of
-from stillhouse_service.errors import ComputeUnavailable, LeaseLost
+from stillhouse_service.errors import ComputeUnavailable, Deposed, LeaseLost
 from stillhouse_service.failures import Failure
+from stillhouse_service.leadership import Leadership
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import (
     AttemptState,
@@ -39,14 +51,23 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.5  # leases run out and pauses end without anybody telling; nor do other processes
 _REST_S = 5.0  # before trying again what has just failed
 _N_LOOKED_AT = 200  # waiting stages; those that no worker can do must not hide the others
+_N_IN_TURN = 20  # studies that are looked at in a tick although nothing of theirs has moved
 _WAITS = "waits_for"  # in a baseline's progress
 
 
 class Driver:
-    """The one thread that moves studies on."""
+    """The one thread that moves studies on, while its server leads."""
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, settings: Settings) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        artifacts: ArtifactStore,
+        settings: Settings,
+        leadership: Leadership,
+    ) -> None:
+        self._leadership = leadership
+        # Whoever no longer leads writes nothing.
+        self._store = store = store.fenced(leadership.fence)
         self._settings = settings
         self._wake = threading.Event()
         self._moved: set[str] = set()  # studies of which something has moved
@@ -58,6 +79,7 @@ class Driver:
         self._resting: dict[str, float] = {}  # what has failed -> when to try again
         self._compute_problem: str | None = None
         self._unmet: dict[str, str] = {}  # study or baseline -> what no worker offers
+        self._swept_to = ""  # the study that was looked at last, in turn
         self._stuck: dict[str, str] = {}  # study -> the error that its next step ends with
         self._artifacts = artifacts
         self._has_taken_over = False
@@ -69,6 +91,8 @@ class Driver:
 
     def start(self) -> None:
         """Take over from whoever drove this database before, then drive.
+
+        While another server drives, this one looks again and again whether it still does.
 
         A database that goes away just now does not end the server: its thread tries again.
         """
@@ -98,11 +122,38 @@ class Driver:
         return self._compute.n_slots, self._compute.n_workers
 
     def _take_over(self) -> None:
+        """Take the lead where nobody has it, and take back what the last leader's compute did.
+
+        What a leader that lives has handed out is never touched: it leads until it is gone.
+        """
+        if not self._leadership.take():
+            return
         with self._store.begin() as work:
             for attempt in work.stages.running_on("compute"):
                 self._compute.cancel(attempt.id)  # on a shared cluster it may still run
                 attempts.release(work, attempt, "the server was restarted")
+            self.wake(work.studies.ids_in([StudyState.RUNNING]))  # whatever moved before
+        self._clock = ClockWatch(self._store)  # the last leader has seen what came before
         self._has_taken_over = True
+
+    def _drives(self) -> bool:
+        """Tell whether this server drives; take over where nobody does."""
+        if self._has_taken_over and not self._leadership.leads:
+            self._resign()
+        if not self._has_taken_over:
+            # First of all: what is handed out from now on is ours.
+            self._guarded("taking over", self._take_over)
+        return self._has_taken_over
+
+    def _resign(self) -> None:
+        """End what runs here: another server drives, and hands it out anew."""
+        _log.warning("another server drives from now on")
+        self._has_taken_over = False
+        self._compute.close()
+        self._ends.clear()
+        with self._progress_lock:
+            self._progress = {}
+        self._compute_problem, self._unmet, self._stuck = None, {}, {}
 
     def _run(self) -> None:
         # Loaded here, so that neither the server's start nor a transaction waits for it.
@@ -111,12 +162,9 @@ class Driver:
         looked_at_s = -math.inf
         while not self._stop.is_set():
             self._wake.clear()
-            if not self._has_taken_over:
-                # First of all: what is handed out from now on is ours.
-                self._guarded("taking over", self._take_over)
-                if not self._has_taken_over:
-                    self._wake.wait(_TICK_S)
-                    continue
+            if not self._drives():
+                self._stop.wait(_TICK_S)
+                continue
             now_s = time.monotonic()
             is_tick = now_s >= looked_at_s + _TICK_S
             looked_at_s = now_s if is_tick else looked_at_s
@@ -137,6 +185,8 @@ class Driver:
             return
         try:
             step()
+        except Deposed:
+            return  # `_drives` sees it
         except ComputeUnavailable as error:
             self._compute_problem = str(error)
             self._unmet = {}
@@ -205,12 +255,16 @@ class Driver:
             attempts.fail(work, attempt, Failure(**end.answer["failure"]), self._settings)
         elif "is_cancelled" in end.answer:
             attempts.release(work, attempt, "the task was told to end")
+        elif "stopped" in end.answer:
+            early_stops.stopped(work, attempts.succeed(work, attempt), end.answer["stopped"])
         else:
             stage = attempts.succeed(work, attempt)
             if stage.kind == "train":
                 outcomes.trained(work, stage, end.answer)
             elif stage.kind == "dry-run":
                 dry_runs.made(work, stage, end.answer)
+            elif stage.kind == probes.SKETCH:
+                probes.made(work, stage, end.answer)
             else:
                 outcomes.compressed(work, stage, end.answer)
 
@@ -295,12 +349,19 @@ class Driver:
                     baseline.progress = {} if reason is None else {_WAITS: reason}
 
     def _advance_studies(self, is_tick: bool) -> None:
-        """Advance the studies of which something has moved; at a tick also all that run."""
+        """Advance the studies of which something has moved, and at a tick some that run.
+
+        What time alone brings, the end of a budget, may wait for its turn: a thousand studies that
+        run must not cost more than a few, nor hold up the one that has moved.
+        """
         with self._moved_lock:
             moved, self._moved = self._moved, set()
         if is_tick:
             with self._store.read() as view:
-                moved.update(view.studies.ids_in([StudyState.RUNNING]))
+                running = view.studies.ids_in([StudyState.RUNNING])
+            turn = in_turn(running, self._swept_to, _N_IN_TURN)
+            self._swept_to = turn[-1] if turn else ""
+            moved.update(turn)
         for study_id in sorted(moved):
             self._guarded(study_id, partial(self._advance, study_id))
 
@@ -308,7 +369,7 @@ class Driver:
         """Take a study on; what keeps it from going on is told to who waits for it."""
         try:
             self._steps.advance(study_id)
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError, Deposed):
             raise
         except Exception as error:
             self._stuck[study_id] = f"{type(error).__name__}: {error}"
@@ -317,3 +378,10 @@ class Driver:
 
     def _watch(self) -> None:
         self._watchdog.look(self._compute_problem, self._unmet, self._stuck)
+
+
+def in_turn(ids: Sequence[str], last: str, n: int) -> list[str]:
+    """Give the next `n` ids behind the last one that had its turn, round and round."""
+    ranked = sorted(ids)
+    start = bisect_right(ranked, last)
+    return (ranked[start:] + ranked[:start])[:n]

@@ -10,6 +10,7 @@ from typing import Any
 
 from stillhouse_optimizer.errors import ProblemError
 from stillhouse_optimizer.space import Space
+from stillhouse_service import twins
 from stillhouse_service.errors import Conflict, Problem, SpecRejected
 from stillhouse_service.incumbents import problem_of
 from stillhouse_service.schemas import Scalar
@@ -21,6 +22,8 @@ from stillhouse_service.tables import TrialRow
 
 def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> TrialRow:
     """Start a trial of this config, whether or not the optimizer would have.
+
+    One that comes to the same as a complete trial has its result at once, and costs nothing.
 
     Raises:
         NotFound: No such study.
@@ -34,19 +37,28 @@ def enqueue(work: UnitOfWork, study_id: str, config: Mapping[str, Scalar]) -> Tr
         )
     if study.state not in (StudyState.RUNNING, StudyState.PAUSED):
         raise Conflict(f"study {study_id} is {study.state}; wanted one that runs or is paused")
-    number, n_started = work.trials.n_begun_of(study_id)
-    limit = study.spec["budget"].get("trials")
-    if limit is not None and n_started >= int(limit):
-        raise Conflict(
-            f"study {study_id} has all the {limit} trials of its budget; clone it with a larger one"
-        )
     if work.stages.of_study(study_id, "confirm") or work.stages.of_study(study_id, "final"):
         raise Conflict(f"study {study_id} is measuring its winner; clone it to go on")
+    number, n_started = work.trials.n_begun_of(study_id)
+    limit = study.spec["budget"].get("trials")
+    is_spent = limit is not None and n_started >= int(limit)
     try:
         legal = legal_config(Space(problem_of(study)), config, "config")
     except ProblemError as error:
+        if is_spent:
+            raise _spent(study_id, limit) from error
         raise SpecRejected([Problem(error.field, str(error))]) from error
+    if (twin := twins.find(work, study, legal)) is not None:
+        return twins.adopt(work, study, number, legal, twin)
+    if is_spent:
+        raise _spent(study_id, limit)
     return start_trial(work, study, number, legal, "enqueued", work.user)
+
+
+def _spent(study_id: str, limit: object) -> Conflict:
+    return Conflict(
+        f"study {study_id} has all the {limit} trials of its budget; clone it with a larger one"
+    )
 
 
 def legal_config(space: Space, config: Mapping[str, Scalar], where: str) -> dict[str, Any]:

@@ -165,3 +165,7 @@ class ExtraMissing(ServiceError):
     """The server could do this with a package that is not installed; `detail` names it."""
 
     status, slug, title = 501, "extra-missing", "Not installed on this server"
+
+
+class Deposed(Exception):
+    """This server drives no more; no request ever sees it."""

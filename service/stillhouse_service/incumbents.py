@@ -6,7 +6,7 @@ Depends on: the store, stillhouse_optimizer. Called inside the transaction that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from stillhouse_optimizer.feasibility import is_certain, is_feasible
 from stillhouse_optimizer.incumbent import incumbent
@@ -21,13 +21,21 @@ CONFIRM = "confirm"  # kind of the stage, and purpose of the measurement
 # The best of many noisy latencies is lucky more often than good. Measured again it may fall behind
 # the next; more than so many are not measured again before one is announced.
 _MOST_CONFIRMED = 3
+_BEST_ENDS = {"top1": "top1_high", "top5": "top5_high", "top1_drop": "top1_drop_low"}
 N_MEASUREMENTS = "n_measurements"  # among a trial's metrics, once it was measured again
 
 
 def observed(trial: TrialRow) -> Observation:
     """Show a told trial to the optimizer."""
-    status = cast(Literal["complete", "failed", "unsupported"], trial.state.value)
-    metrics = trial.metrics if trial.state == TrialState.COMPLETE else None
+    status = cast(Literal["complete", "failed", "unsupported", "stopped"], trial.state.value)
+    metrics: dict[str, Any] | None = None
+    if trial.state == TrialState.COMPLETE:
+        metrics = trial.metrics
+    elif trial.state == TrialState.STOPPED:
+        # Of an accuracy that was not measured the most that it could have been.
+        known = trial.metrics or {}
+        ends = {name: known[end] for name, end in _BEST_ENDS.items() if end in known}
+        metrics = {**ends, **known}
     return Observation(config=trial.config, metrics=metrics, status=status)
 
 
@@ -69,12 +77,13 @@ def to_confirm(work: UnitOfWork, study: StudyRow, who: str) -> TrialRow | None:
     tried = {stage.trial_id: stage.state for stage in work.stages.of_study(study.id, CONFIRM)}
     feasible = work.trials.feasible_of(study.id)
     if len(tried) >= _MOST_CONFIRMED:
-        confirmed = [t for t in feasible if tried.get(t.id) == StageState.DONE]
+        confirmed = [t for t in feasible if is_confirmed(t)]
         _appoint(work, study, best_of(study, confirmed or feasible), who)
         return None
     best = best_of(study, [t for t in feasible if tried.get(t.id) != StageState.FAILED])
     _appoint(work, study, best or best_of(study, feasible), who)
-    return None if best is None or best.id in tried else best
+    # One whose network was measured again as another trial's has its figures from there.
+    return None if best is None or best.id in tried or is_confirmed(best) else best
 
 
 def best_of(study: StudyRow, trials: Sequence[TrialRow]) -> TrialRow | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,17 +18,18 @@ from stillhouse_benchmark.protocol import (
     Device,
     Failure,
     Lease,
+    ProtocolError,
     Registered,
     Result,
 )
-from stillhouse_service import attempts, dry_runs, failures, outcomes
-from stillhouse_service.errors import LeaseLost, NotFound
+from stillhouse_service import attempts, dry_runs, failures, outcomes, probes
+from stillhouse_service.errors import LeaseLost, NotFound, ServiceError
 from stillhouse_service.ids import new_id
 from stillhouse_service.jobs import job_of
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import AttemptState
 from stillhouse_service.store import UnitOfWork
-from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
+from stillhouse_service.tables import ArtifactRow, AttemptRow, DeviceRow, StageRow, WorkerRow
 from stillhouse_service.tracing import traceparent_of
 
 
@@ -78,7 +79,7 @@ def ask(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) ->
     Raises:
         NotFound: No such host, or no such device of it: it must register again.
     """
-    _seen(work, worker_id, device_id)
+    seen(work, worker_id, device_id)
     for attempt in work.stages.held_by(device_id):
         attempts.lose(work, attempt, "its device asked for other work", settings)
 
@@ -89,12 +90,87 @@ def claim(work: UnitOfWork, worker_id: str, device_id: str, settings: Settings) 
     Raises:
         NotFound: No such host, or no such device of it.
     """
-    device = _seen(work, worker_id, device_id)
+    device = seen(work, worker_id, device_id)
     stage = work.stages.next_for_device(serves(device), work.now)
-    if stage is None:
-        return None
-    job = job_of(work, stage, device)
-    attempt = attempts.start(work, stage, holder=device.id, lease_s=settings.lease_s)
+    return None if stage is None else _lease(work, device, stage, settings)
+
+
+def claim_all(
+    work: UnitOfWork, devices: Sequence[DeviceRow], settings: Settings
+) -> list[Lease | ServiceError | None]:
+    """Lease a job to each of several devices that were asked for it just now, as far as they go.
+
+    What all of them need is read at once; `claim` for each would give the same.
+
+    Returns:
+        In the order of `devices`: a lease, nothing, or why the job cannot be leased.
+    """
+    names = {name for device in devices for name in serves(device)}
+    waiting = work.stages.waiting_for(names, work.now, len(devices))
+    is_cut_off = len(waiting) == len(devices)
+    chosen: list[StageRow | None] = []
+    for device in devices:
+        mine = serves(device)
+        stage = next((stage for stage in waiting if stage.device in mine), None)
+        if stage is not None:
+            waiting.remove(stage)
+        elif is_cut_off:  # what waits for this one may stand behind the end
+            found = work.stages.waiting_for(mine, work.now, len(devices))
+            stage = next((one for one in found if one not in chosen), None)
+        chosen.append(stage)
+    stages = [stage for stage in chosen if stage is not None]
+    at_hand = _read_ahead(work, stages)
+    answers: list[Lease | ServiceError | None] = []
+    for device, stage in zip(devices, chosen, strict=True):
+        try:
+            answers.append(
+                None if stage is None else _lease(work, device, stage, settings, at_hand)
+            )
+        except ServiceError as error:  # raised before anything was written
+            answers.append(error)
+    return answers
+
+
+@dataclass(frozen=True)
+class _AtHand:
+    """What several leases need, read at once.
+
+    Attributes:
+        artifacts: By hash.
+        n_attempts: By stage.
+        rows: Kept so that the session does not forget them.
+    """
+
+    artifacts: Mapping[str, ArtifactRow]
+    n_attempts: Mapping[str, int]
+    rows: Sequence[object]
+
+
+def _read_ahead(work: UnitOfWork, stages: Sequence[StageRow]) -> _AtHand:
+    trials = work.trials.some([stage.trial_id for stage in stages if stage.trial_id is not None])
+    studies = [work.studies.named(name) for name in {s.study_id for s in stages if s.study_id}]
+    baselines = [work.baselines.of(study) for study in studies]
+    hashes = {sha256 for trial in trials for sha256 in trial.artifacts.values()}
+    hashes |= {sha256 for baseline in baselines for sha256 in baseline.artifacts.values()}
+    return _AtHand(
+        artifacts=work.log.artifacts(hashes),
+        n_attempts=work.stages.n_attempts_of([stage.id for stage in stages]),
+        rows=[*trials, *studies, *baselines],
+    )
+
+
+def _lease(
+    work: UnitOfWork,
+    device: DeviceRow,
+    stage: StageRow,
+    settings: Settings,
+    at_hand: _AtHand | None = None,
+) -> Lease:
+    known, n_before = None, None
+    if at_hand is not None:
+        known, n_before = at_hand.artifacts, at_hand.n_attempts[stage.id]
+    job = job_of(work, stage, device, known)
+    attempt = attempts.start(work, stage, device.id, settings.lease_s, n_before)
     return Lease(
         id=attempt.id,
         token=attempt.token,
@@ -130,7 +206,7 @@ def heartbeat(
         raise LeaseLost(f"lease {lease_id} is {attempt.state}")
     attempt.expires_at = work.now + timedelta(seconds=settings.lease_s)
     device = work.devices.device(attempt.holder)
-    _seen(work, device.worker_id, device.id)
+    seen(work, device.worker_id, device.id)
     stage = work.stages.stage(attempt.stage_id)
     if stage.trial_id is not None and stage.kind == "benchmark":
         work.trials.named(stage.trial_id).progress = {"stage": "benchmarking", "device": progress}
@@ -147,11 +223,18 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way
+    is_probe = work.stages.stage(attempt.stage_id).kind == probes.PROBE
+    if measured.accuracy is None and not is_probe:
+        raise ProtocolError("result.accuracy", "is missing; only a probe has none")
+    if is_probe:  # a host that judges nevertheless has judged an untrained network
+        measured = replace(measured, accuracy=None)
     work.spent.on_device_s[attempt.id] = measured.duration_s
     stage = attempts.succeed(work, attempt)
     report = measured.to_json()
     assert isinstance(report, dict)
     outcomes.measured(work, stage, attempt, report)
+    if is_probe:
+        probes.measured(work, stage)
 
 
 def checked(work: UnitOfWork, lease_id: str, token: str, said: CheckResult) -> None:
@@ -212,8 +295,12 @@ def _held(work: UnitOfWork, lease_id: str, token: str) -> AttemptRow:
     return attempt
 
 
-def _seen(work: UnitOfWork, worker_id: str, device_id: str) -> DeviceRow:
-    """Note that a device lives."""
+def seen(work: UnitOfWork, worker_id: str, device_id: str) -> DeviceRow:
+    """Note that a device lives.
+
+    Raises:
+        NotFound: No such host, or no such device of it: it must register again.
+    """
     host, device = work.devices.host(worker_id), work.devices.device(device_id)
     if device.worker_id != host.id:
         raise NotFound(f"worker {worker_id} has no device {device_id}: register again")

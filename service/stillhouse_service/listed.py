@@ -99,8 +99,20 @@ def compress(
     training: Mapping[str, Any],
 ) -> None:
     """Have compute run a trial's schedule."""
+    order = order_of(work, study, trial, schedule, training)
+    outcomes.new_stage(work, "compress", order=order, trial=trial)
+
+
+def order_of(
+    work: UnitOfWork,
+    study: StudyRow,
+    trial: TrialRow,
+    schedule: Mapping[str, Any],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write down what compute needs to run a trial's schedule."""
     baseline = work.baselines.of(study)
-    order = {
+    return {
         "model": baseline.model,
         "dataset": baseline.dataset,
         "weights": baseline.artifacts["weights"],
@@ -110,4 +122,3 @@ def compress(
         "engine": study.spec["engine"],
         "resources": study.spec.get("resources", {}),
     }
-    outcomes.new_stage(work, "compress", order=order, trial=trial)

@@ -20,15 +20,10 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         Times in ms, fractions in [0, 1]; `top1_drop` is the baseline's top1 on the same images
         minus the candidate's, below 0 when the candidate is better; `top1_low`, `top5_low` and
         `top1_drop_high` bound the truth behind them, one-sided, 90 %; `aa_ratio`, the baseline
-        against itself, tells how quiet the host was.
+        against itself, tells how quiet the host was. Of a probe the times alone.
     """
-    # On use: it loads scipy. The driver has done so long before the first measurement.
-    from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
-
     timing = result["candidate"]
-    candidate, baseline = result["accuracy"]["candidate"], result["accuracy"]["baseline"]
-    n_images = candidate["n_images"]
-    metrics = {
+    times = {
         "latency_p50_ms": timing["p50_ms"],
         "latency_p95_ms": timing["p95_ms"],
         "throughput_per_s": timing["throughput_per_s"],
@@ -36,6 +31,16 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
         "latency_ratio_low": result["latency_ratio_low"],
         "latency_ratio_high": result["latency_ratio_high"],
         "aa_ratio": result["aa_ratio"],
+    }
+    if result["accuracy"] is None:
+        return times
+    # On use: it loads scipy. The driver has done so long before the first measurement.
+    from stillhouse_optimizer.bounds import PairedCounts, share_lower_bound
+
+    candidate, baseline = result["accuracy"]["candidate"], result["accuracy"]["baseline"]
+    n_images = candidate["n_images"]
+    metrics = {
+        **times,
         "top1": candidate["top1_correct"] / n_images,
         "top1_low": share_lower_bound(candidate["top1_correct"], n_images),
         "top5": candidate["top5_correct"] / n_images,

@@ -24,6 +24,14 @@ METRICS = (
     "top1_drop",
 )
 
+# What a device's clock alone tells, and whether less of it is better.
+TIMED: Mapping[str, bool] = {
+    "latency_p50_ms": True,
+    "latency_p95_ms": True,
+    "latency_ratio": True,
+    "throughput_per_s": False,
+}
+
 # Metric -> least and largest value it can have; of the others every one from 0 up.
 RANGES: Mapping[str, tuple[float, float]] = {
     "top1": (0.0, 1.0),

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse_optimizer.feasibility import is_feasible
-from stillhouse_service import incumbents, measurements, survival
+from stillhouse_service import (
+    contradictions,
+    fidelity,
+    incumbents,
+    known_latency,
+    measurements,
+    survival,
+)
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.ids import new_id
 from stillhouse_service.objectives import constraints_of
@@ -87,6 +94,11 @@ def begun(work: UnitOfWork, stage: StageRow, who: str) -> None:
             after = TrialState.COMPRESSING if is_compressing else TrialState.BENCHMARKING
             trial.progress = {"stage": after.value}
             work.move(trial, after, who=who)
+        case "sketch" | "probe":
+            # Nothing of the trial itself is done yet: it goes on waiting.
+            trial = work.trials.named(_known(stage.trial_id))
+            trial.started_at = trial.started_at or work.now
+            trial.progress = {"stage": "probing"}
         case "asked":
             trial = work.trials.named(_known(stage.trial_id))
             trial.started_at = trial.started_at or work.now
@@ -121,6 +133,8 @@ def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
             trial = work.trials.named(_known(stage.trial_id))
             trial.failure = failure.to_json()
             work.move(trial, policy.trial_state, who=SERVER, reason=failure.reason)
+        case "sketch" | "probe":
+            _unprobed(work, stage, failure, policy.trial_state)
         case "check":
             study = work.studies.named(_known(stage.study_id))
             study.reason = f"the baseline on {stage.device}: {failure.reason}"
@@ -142,6 +156,19 @@ def failed(work: UnitOfWork, stage: StageRow, failure: Failure) -> None:
             work.move(study, StudyState.FINISHED, who=SERVER, reason=study.reason)
 
 
+def _unprobed(work: UnitOfWork, stage: StageRow, failure: Failure, after: TrialState) -> None:
+    """A probe failed: what the device cannot run is not trained, all else is."""
+    trial = work.trials.named(_known(stage.trial_id))
+    if after == TrialState.UNSUPPORTED:
+        trial.failure = failure.to_json()
+        trial.progress = {}
+        work.move(trial, after, who=SERVER, reason=failure.reason)
+        return
+    reason = f"not probed, and trained: {failure.reason}"
+    work.note(trial, SERVER, kind="probe", reason=reason)
+    new_stage(work, "compress", order=stage.order.get("training_order", stage.order), trial=trial)
+
+
 def trained(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) -> None:
     """A baseline has been trained."""
     baseline = work.baselines.named(_known(stage.baseline_id))
@@ -159,6 +186,7 @@ def compressed(work: UnitOfWork, stage: StageRow, outcome: Mapping[str, Any]) ->
     trial.artifacts = register(work, outcome["artifacts"])
     trial.metrics = dict(outcome["metrics"])
     trial.details = {**trial.details, **outcome["details"]}
+    trial.built = outcome.get("built")
     trial.progress = {"stage": TrialState.COMPRESSED.value}
     work.move(trial, TrialState.COMPRESSED, who=SERVER)
     settings = dict(study.spec.get("timing", {}))
@@ -175,6 +203,7 @@ def measured(
     study = work.studies.named(_known(stage.study_id))
     if stage.kind == "benchmark" and _is_another(work, study, _known(stage.trial_id), result):
         return  # a wrong network gets no number
+    result = known_latency.marked(work, stage, result)
     device_metrics = measurements.metrics_of(result)
     work.log.add(
         MeasurementRow(
@@ -194,7 +223,7 @@ def measured(
         case "check":
             _checked(work, study, result)
         case "benchmark":
-            _benchmarked(work, study, _known(stage.trial_id), device_metrics)
+            _benchmarked(work, study, _known(stage.trial_id), device_metrics, result)
         case incumbents.CONFIRM:
             _confirmed(work, study, _known(stage.trial_id), device_metrics)
         case "final":
@@ -232,14 +261,23 @@ def _checked(work: UnitOfWork, study: StudyRow, result: Mapping[str, Any]) -> No
 
 
 def _benchmarked(
-    work: UnitOfWork, study: StudyRow, trial_id: str, device_metrics: Mapping[str, float]
+    work: UnitOfWork,
+    study: StudyRow,
+    trial_id: str,
+    device_metrics: Mapping[str, float],
+    result: Mapping[str, Any],
 ) -> None:
     """A trial is complete: judge it, and compare it with the incumbent."""
     trial = work.trials.named(trial_id)
     trial.metrics = {**(trial.metrics or {}), **device_metrics}
+    if (low := fidelity.low_end(study.spec, trial.rung)) is not None:
+        trial.progress = low
+        work.move(trial, TrialState.STOPPED, who=SERVER, reason=low["reason"])
+        return
     incumbents.judge(study, trial)
     trial.progress = {}
-    work.move(trial, TrialState.COMPLETE, who=SERVER)
+    work.move(trial, TrialState.COMPLETE, who=SERVER, reason=known_latency.told(result))
+    contradictions.look(work, trial)
     incumbents.compare(work, study, trial, SERVER)
 
 
@@ -253,6 +291,8 @@ def _confirmed(
     n = int(before.get(incumbents.N_MEASUREMENTS, 1)) + 1
     trial.metrics = {**before, **device_metrics, incumbents.N_MEASUREMENTS: n}
     incumbents.judge(study, trial)
+    known_latency.share(work, study, trial, before)
+    contradictions.look(work, trial)
     reason = (
         f"trial {trial.number} measured again: {objective} {trial.metrics[objective]:g} "
         f"after {before[objective]:g}"

@@ -34,7 +34,8 @@ def check_outside(spec: StudySpec) -> dict[str, Any]:
     Raises:
         SpecRejected: With every problem, each at its path in the spec.
     """
-    default = {"engine": "stillhouse", "timing": TimingIn(), "parallel": 1}
+    default: dict[str, Any] = {"engine": "stillhouse", "timing": TimingIn(), "parallel": 1}
+    default |= {"probe": False, "early_stop": "off", "fidelity": None}
     given = {name: getattr(spec, name) != value for name, value in default.items()}
     given |= {"baseline": spec.baseline is not None, "device": spec.device is not None}
     given["budget.compute_s"] = spec.budget.compute_s is not None

@@ -1,14 +1,16 @@
 """What every JSON answer to a GET gets: an ETag, 304 for who has it already, a wait for news.
 
-Depends on: starlette. Plain ASGI around the application; whoever waits holds no thread.
+Depends on: starlette. Plain ASGI around the application; whoever waits holds no thread and no
+database connection. Those who wait for the same answer share one look at it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import re
 import time
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,9 +18,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stillhouse_service.bell import Bell
+from stillhouse_service.looks import Looks
 
 MAX_WAIT_S = 60.0
 _BREATH_S = 0.1  # news may come in bursts: look at most so often
+_N_LOOKS = 2  # at once, for those who wait
+_OF_A_STUDY = re.compile(r"/v1/studies/([^/]+)")
+# Headers that an answer may depend on: who knows it already may be told that alone.
+_TOLD_BY = ("authorization", "accept", "if-none-match")
 _Message = MutableMapping[str, Any]
 
 
@@ -37,29 +44,33 @@ class Polls:
             is_stopping: A `threading.Event` that is set when the server is told to end.
         """
         self._app, self._news, self._is_stopping = app, news, is_stopping
+        self._looks = Looks(_BREATH_S, _N_LOOKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http" or scope["method"] != "GET" or not _is_polled(scope):
             await self._app(scope, receive, send)
             return
-        known = Headers(scope=scope).get("if-none-match", "")
-        deadline = time.monotonic() + (_wait_s(scope) if known else 0.0)
-        while True:
-            rung = self._news.subscribe()
+        # An answer about one study changes with that study.
+        study = _OF_A_STUDY.match(scope["path"])
+        about = study[1] if study else None
+        rung = self._news.subscribe(about)
+        try:
             start, body = await self._answer(scope, receive)
-            etag = MutableHeaders(scope=start).get("etag")
-            if etag is None or etag not in known:
-                self._news.unsubscribe(rung)
-                break
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or self._is_stopping.is_set():
-                start = {**start, "status": 304, "headers": [(b"etag", etag.encode())]}
-                body = b""
-                self._news.unsubscribe(rung)
-                break
-            await self._news.wait(rung, left_s)
-            await asyncio.sleep(_BREATH_S)
+            known = Headers(scope=scope).get("if-none-match", "")
+            deadline = time.monotonic() + (_wait_s(scope) if known else 0.0)
+            while (etag := MutableHeaders(scope=start).get("etag")) is not None and etag in known:
+                left_s = deadline - time.monotonic()
+                is_over = left_s <= 0 or self._is_stopping.is_set()
+                if is_over or not await self._news.wait(rung, left_s, about):
+                    start = {**start, "status": 304, "headers": [(b"etag", etag.encode())]}
+                    body = b""
+                    break
+                rung = self._news.subscribe(about)
+                again = partial(self._answer, scope, receive)
+                start, body = await self._looks.look(_same(scope), again)
+        finally:
+            self._news.unsubscribe(rung, about)
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
@@ -84,6 +95,12 @@ class Polls:
             headers.setdefault("etag", f'"{hashlib.sha256(body).hexdigest()[:32]}"')
             headers["cache-control"] = "no-cache"
         return start, body
+
+
+def _same(scope: Scope) -> tuple[object, ...]:
+    """Give what two requests have in common that get the same answer."""
+    headers = Headers(scope=scope)
+    return scope["path"], scope["query_string"], *(headers.get(name) for name in _TOLD_BY)
 
 
 def _is_polled(scope: Scope) -> bool:

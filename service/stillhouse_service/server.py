@@ -17,8 +17,8 @@ from fastapi import FastAPI
 
 from stillhouse_service.app import build_app
 from stillhouse_service.artifact_places import Folder, place_of
-from stillhouse_service.database import alone
 from stillhouse_service.errors import Conflict
+from stillhouse_service.installation import claim
 from stillhouse_service.settings import Settings
 
 _SWITCH_S = 0.001  # so often a proposal that computes lets those in who wait for an answer
@@ -35,28 +35,30 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Answer the waiting device hosts, then end as uvicorn does."""
         self._app.state.is_stopping.set()
-        self._app.state.jobs_bell.ring()
+        self._app.state.waiting_hosts.close()
         self._app.state.news_bell.ring()
         super().handle_exit(sig, frame)
 
 
 @contextmanager
-def _alone(store: str | Path) -> Iterator[None]:
-    """Hold the store for one server: two drivers would take each other's stages back.
+def _holding(store: str | Path, *, alone: bool) -> Iterator[None]:
+    """Hold the artifact folder; alone, or together with the other servers of a Postgres.
 
-    Behind a URL there is no lock: there the database's own keeps a second server out.
+    Without it two servers of SQLite would take each other's stages back. Behind a URL there is no
+    lock: there one server only is the operator's to see to, unless the database is a Postgres.
     """
     place = place_of(store)
     if not isinstance(place, Folder):
         yield
         return
     folder = place.path
-    with (folder / "server.lock").open("a") as lock:
+    with (folder / "server.lock").open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Conflict(
                 f"another server uses {folder.resolve()}: end it first, or name another folder"
+                + (" (several servers of one database need Postgres)" if alone else "")
             ) from None
         yield
 
@@ -66,10 +68,11 @@ def serve(settings: Settings) -> None:
 
     Raises:
         SchemaMismatch: The database holds something else than this version's schema.
-        Conflict: Another server uses the same artifact folder or Postgres, or it would listen to
-            others than this machine while no token has been made.
+        Conflict: Another server uses the same artifact folder, and not the same Postgres; or it
+            would listen to others than this machine while no token has been made.
     """
-    with _alone(settings.artifact_dir):
+    is_alone = settings.database_url.startswith("sqlite")
+    with _holding(settings.artifact_dir, alone=is_alone):
         app = build_app(settings)
         with app.state.store.read() as view:
             is_safe = settings.is_local or view.tokens.is_any_live(view.now)
@@ -78,8 +81,9 @@ def serve(settings: Settings) -> None:
                 f"{settings.host} can be reached from elsewhere and nobody has a token yet: make "
                 "one first, `stillhouse token create NAME --scope admin`, or listen on 127.0.0.1"
             )
-        with alone(app.state.engine):
-            _serve(app, settings)
+        if not is_alone:
+            claim(app.state.store, app.state.artifacts.place)
+        _serve(app, settings)
 
 
 def _serve(app: FastAPI, settings: Settings) -> None:

@@ -58,6 +58,8 @@ class Settings:
         webhook_retry_s: Pause before a delivery is tried again; doubled each time.
         webhook_tries: How often a delivery is tried before it is given up.
         lock_dir: Folder of the host lock (docs/architecture.md); empty for the default one.
+        driver_lease_s: How long the other servers of a Postgres wait for a leading one that shows
+            no life before one of them drives; for one that is gone they wait 2 s.
     """
 
     database_url: str = "sqlite:///stillhouse.db"
@@ -91,6 +93,7 @@ class Settings:
     webhook_retry_s: float = 5.0
     webhook_tries: int = 10
     lock_dir: str = ""
+    driver_lease_s: float = 10.0
 
     def __post_init__(self) -> None:
         problems = [
@@ -116,6 +119,7 @@ class Settings:
                     "networks, separated by commas, like 10.0.0.0/8",
                 ),
                 ("webhook_retry_s", self.webhook_retry_s > 0, "above 0"),
+                ("driver_lease_s", self.driver_lease_s >= 1.0, "at least 1"),
                 ("webhook_tries", 1 <= self.webhook_tries <= 20, "from 1 to 20"),
                 ("n_trials_watched", self.n_trials_watched >= 1, "at least 1"),
                 (

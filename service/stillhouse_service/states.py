@@ -46,6 +46,7 @@ class TrialState(StrEnum):
     FAILED = "failed"
     UNSUPPORTED = "unsupported"  # the device cannot run it: layer, memory
     CANCELLED = "cancelled"
+    STOPPED = "stopped"  # ended early on purpose: it could not have won
 
 
 class StageState(StrEnum):
@@ -95,7 +96,9 @@ STUDY_MOVES: Mapping[StudyState, frozenset[StudyState]] = {
     StudyState.FAILED: frozenset(),
 }
 
-_TRIAL_ENDS = frozenset({TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.CANCELLED})
+_TRIAL_ENDS = frozenset(
+    {TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.CANCELLED, TrialState.STOPPED}
+)
 TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     # straight to complete: a late tell, taken because nobody else has told
     TrialState.QUEUED: _TRIAL_ENDS
@@ -111,6 +114,7 @@ TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.FAILED: frozenset(),
     TrialState.UNSUPPORTED: frozenset(),
     TrialState.CANCELLED: frozenset(),
+    TrialState.STOPPED: frozenset(),
 }
 
 STAGE_MOVES: Mapping[StageState, frozenset[StageState]] = {

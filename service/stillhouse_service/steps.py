@@ -18,11 +18,21 @@ from stillhouse_optimizer.errors import SpaceExhausted
 from stillhouse_optimizer.sources import Source
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_optimizer.stopping import Budget, stop_reason
-from stillhouse_service import incumbents, listed, outcomes, transfers
+from stillhouse_service import (
+    early_stops,
+    fidelity,
+    incumbents,
+    listed,
+    outcomes,
+    probes,
+    rungs,
+    transfers,
+    twins,
+)
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
-from stillhouse_service.incumbents import observed
 from stillhouse_service.instruments import PROPOSAL_S
+from stillhouse_service.repositories.trials import BROUGHT
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
 from stillhouse_service.store import Store, UnitOfWork
@@ -37,6 +47,7 @@ class _Standing:
 
     spec: Mapping[str, Any]
     network: tuple[str, str] | None  # model and data set; None: trials are run outside
+    has_rungs: bool  # its configs are trained a little first, and the best of them further
     is_listed: bool  # its trials are the cases of an experiment
     problem: Problem | None  # None until the device has measured the baseline
     n_trials: int  # brought ones too: the next one's number
@@ -47,6 +58,7 @@ class _Standing:
     stop: str | None  # why no more trials are started
     failing: str | None  # why it should pause: too many trials failed for one cause
     history: Sequence[Observation]
+    own_configs: Sequence[Mapping[str, Any]]  # of the told trials that this study has run itself
     pending: Sequence[Mapping[str, Any]]
     pending_ids: Sequence[str]
     sources: Sequence[Source]  # earlier studies to learn from
@@ -87,6 +99,8 @@ class Steps:
                 self._end_outside(study_id, standing.stop)
             return
         stop = standing.stop
+        if standing.has_rungs and not standing.is_ending and self._promote(study_id, standing):
+            return
         asked = standing.n_trials, len(standing.history)
         is_in_vain = standing.n_open > 0 and self._asked_in_vain.get(study_id) == asked
         if standing.n_wanted and standing.is_listed:
@@ -99,6 +113,12 @@ class Steps:
             if stop is not None:
                 self._asked_in_vain[study_id] = asked
         if standing.n_open == 0 and (stop is not None or standing.is_ending):
+            if (
+                standing.has_rungs
+                and not standing.is_ending
+                and self._promote(study_id, standing, stop)
+            ):
+                return
             self._finish(study_id, standing, stop or "")
 
     def _read(self, study_id: str) -> _Standing | None:
@@ -127,6 +147,7 @@ class Steps:
             told = view.trials.told_of(study_id) if is_asking else []
             has_failed = not is_asking or any(trial.failure is not None for trial in told)
             failing = self._failing(view, study) if has_failed else None
+            problem = incumbents.problem_of(study) if is_asking else None
             network = None
             if study.baseline_id is not None:
                 baseline = view.baselines.of(study)
@@ -134,8 +155,9 @@ class Steps:
             return _Standing(
                 spec=study.spec,
                 network=network,
+                has_rungs=fidelity.epochs_of(study.spec) is not None,
                 is_listed=is_listed,
-                problem=incumbents.problem_of(study) if is_asking else None,
+                problem=problem,
                 n_trials=n_trials,
                 n_started=n_started,
                 n_open=len(running),
@@ -143,8 +165,10 @@ class Steps:
                 is_measuring=is_over and bool(view.stages.open_of_study(study_id)),
                 stop=stop,
                 failing=failing,
-                history=[observed(trial) for trial in told],
-                pending=[trial.config for trial in running],
+                history=rungs.history(problem, study.spec, told) if problem else [],
+                own_configs=[trial.config for trial in told if trial.origin not in BROUGHT],
+                # One that goes on has a result already, from the rung below.
+                pending=[trial.config for trial in running if trial.promoted_from is None],
                 pending_ids=[trial.id for trial in running],
                 sources=transfers.sources_of(view, study) if is_asking else (),
             )
@@ -161,6 +185,22 @@ class Steps:
             for number in numbers:
                 listed.start_case(work, study, number, cases[number], DRIVER)
 
+    def _promote(self, study_id: str, standing: _Standing, stop: str | None = None) -> bool:
+        """Let trials of low rungs go on, as many as there is room for; tell whether any did.
+
+        Before the study ends (`stop` says why), whoever may still be the best goes on.
+        """
+        n_free = int(standing.spec["parallel"]) - standing.n_open
+        if n_free <= 0:
+            return False
+        with self._store.begin() as work:
+            study = work.studies.named(study_id)
+            is_as_read = work.trials.n_of(study_id) == standing.n_trials
+            if study.state != StudyState.RUNNING or not is_as_read:
+                return True  # looked at again
+            is_last = stop is not None and not work.trials.open_of(study_id)
+            return rungs.promote(work, study, n_free, is_last, DRIVER) > 0
+
     def _propose(self, study_id: str, standing: _Standing) -> str | None:
         """Ask the optimizer, outside of any transaction, and start what it proposes.
 
@@ -175,17 +215,22 @@ class Steps:
         assert standing.network is not None
         texts = standing.spec["template"], standing.spec["training"]
         begun_s = time.perf_counter()
+        built = built_network(*texts, *standing.network)
         proposals = propose(
             standing.problem,
             standing.history,
             standing.pending,
             seed=int(standing.spec["seed"]),
             n=standing.n_wanted,
-            cheap_features=built_network(*texts, *standing.network),
+            cheap_features=built,
             sources=standing.sources,
         )
         took_s = time.perf_counter() - begun_s
         PROPOSAL_S.observe(took_s)
+        own = [*standing.own_configs, *standing.pending]
+        proposals = twins.new_only(standing.spec, standing.problem, own, proposals, built)
+        if not proposals:
+            return twins.EXHAUSTED
         promise = Budget(min_gain=standing.spec["budget"].get("min_gain"))
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop
@@ -264,6 +309,8 @@ class Steps:
                 )
             elif study.incumbent_id is None:
                 study.reason = "no trial met the constraints"
+                if standing.has_rungs and (told := rungs.all_failed(work, study)) is not None:
+                    study.reason += f": {told}"
                 work.move(study, StudyState.FINISHED, DRIVER, study.reason)
             else:
                 trial = work.trials.named(study.incumbent_id)
@@ -317,7 +364,9 @@ def start_trial(
         trial.failure = failure.to_json()
         work.move(trial, TrialState.FAILED, who, failure.reason)
         return trial
-    listed.compress(work, study, trial, rendered.schedule, rendered.training)
+    order = listed.order_of(work, study, trial, rendered.schedule, rendered.training)
+    order |= early_stops.order_of(work, study)
+    probes.begin(work, study, trial, rungs.first(study, trial, order))
     return trial
 
 

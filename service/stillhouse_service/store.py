@@ -5,19 +5,22 @@ Depends on: sqlalchemy. Every query is in repositories/; only `Store` commits.
 
 from __future__ import annotations
 
+import copy
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
-from stillhouse_service.database import reads
+from stillhouse_service.announcements import Commit, Topic, announce
+from stillhouse_service.database import BEGAN_AT, reads
+from stillhouse_service.database_clock import DatabaseClock
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
 from stillhouse_service.repositories.devices import Devices
+from stillhouse_service.repositories.drivers import Drivers
 from stillhouse_service.repositories.experiments import Experiments
 from stillhouse_service.repositories.figures import Figures
 from stillhouse_service.repositories.log import Log
@@ -40,24 +43,11 @@ from stillhouse_service.transition_log import is_wanted, tell
 from stillhouse_service.transitions import Spent, Transition, describe
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
-Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of a commit
 USER = "user"  # somebody without a token
 _CHANGED = "changed"  # in a session's info: the studies whose answer will be another
+_TOUCHED = "touched"  # the studies of which any row was written; none: it may be any study's
 _UNSHOWN = {"progress"}  # of a trial: what its study's answer does not show
 _EVENT_KINDS = {StageRow: "stage", AttemptRow: "attempt"}
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What has been committed.
-
-    Attributes:
-        topics: Who is to hear of it.
-        studies: Whose things have moved.
-    """
-
-    topics: frozenset[Topic]
-    studies: frozenset[str]
 
 
 class UnitOfWork:
@@ -85,6 +75,7 @@ class UnitOfWork:
         self.trials = Trials(session)
         self.stages = Stages(session)
         self.devices = Devices(session)
+        self.drivers = Drivers(session)
         self.log = Log(session)
         self.overview = Overview(session)
         self.figures = Figures(session)
@@ -180,32 +171,76 @@ class UnitOfWork:
 class Store:
     """The database as transactions."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime] = utc_now) -> None:
-        """Use `engine`, whose schema must be this version's, and `clock` for every time stamp."""
-        self._clock = clock
+    def __init__(self, engine: Engine, clock: Callable[[], datetime] | None = None) -> None:
+        """Use a database.
+
+        Args:
+            engine: The database's, whose schema must be this version's.
+            clock: Stamps every row; by default Postgres' own clock, on SQLite this machine's.
+        """
+        self._is_shared = engine.dialect.name == "postgresql"
+        self._clock = clock or (DatabaseClock() if self._is_shared else utc_now)
         self._writing = sessionmaker(engine, expire_on_commit=False)
         event.listen(self._writing, "before_flush", _note_changes)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
+        self._fence: Callable[[UnitOfWork], None] | None = None
+        self.origin = secrets.token_hex(8)  # tells our announcements from others'
 
     def on_commit(self, listener: Callable[[Commit], None]) -> None:
         """Have `listener` called, in the committing thread, after every commit."""
         self._listeners.append(listener)
 
+    def heard(self, commit: Commit) -> None:
+        """Tell the listeners of a commit, ours or another server's."""
+        for listener in self._listeners:
+            listener(commit)
+
+    def fenced(self, fence: Callable[[UnitOfWork], None]) -> Store:
+        """Give this store with `fence` called first in every transaction that writes.
+
+        Where it raises, the transaction writes nothing.
+        """
+        other = copy.copy(self)
+        other._fence = fence
+        return other
+
+    def set_clock(self, now: datetime) -> None:
+        """Take the database's time, told just now."""
+        if isinstance(self._clock, DatabaseClock):
+            self._clock.set(now)
+
     @contextmanager
     def begin(self, user: str = USER) -> Iterator[UnitOfWork]:
         """Open a transaction that writes; commit at the end, roll back when anything raises."""
         with self._writing.begin() as session:
-            session.connection()  # the write lock comes first: time stamps are in commit order
-            work = UnitOfWork(session, self._clock(), user)
+            # The write lock comes first: time stamps are in commit order.
+            now = self._now_of(session)
+            work = UnitOfWork(session, now, user)
+            if self._fence is not None:
+                self._fence(work)
             yield work
             session.flush()
             work.studies.revise(session.info.get(_CHANGED, ()))
+            touched: set[str] | None = session.info.get(_TOUCHED, set())
+            commit = Commit(
+                frozenset(work.topics),
+                frozenset(work.moved),
+                None if touched is None else frozenset(touched),
+            )
+            if self._is_shared:
+                announce(session, self.origin, now, commit)
         tell(work.transitions)
-        commit = Commit(frozenset(work.topics), frozenset(work.moved))
-        for listener in self._listeners:
-            listener(commit)
+        self.heard(commit)
+
+    def _now_of(self, session: Session) -> datetime:
+        """Give the time at which a transaction got the write lock, by the clock in use."""
+        began: datetime | None = session.connection().info.get(BEGAN_AT)
+        if began is None or not isinstance(self._clock, DatabaseClock):
+            return self._clock()
+        self._clock.set(began)
+        return began
 
     @contextmanager
     def read(self) -> Iterator[UnitOfWork]:
@@ -217,12 +252,19 @@ class Store:
 def _note_changes(session: Session, _context: object, _instances: object) -> None:
     """Remember whose studies' rows are about to be written."""
     changed = session.info.setdefault(_CHANGED, set())
+    touched: set[str] | None = session.info.setdefault(_TOUCHED, set())
     for row in (*session.new, *session.dirty):
         match row:
             case StudyRow():
                 changed.add(row.id)
             case TrialRow() if row in session.new or _is_shown(row):
                 changed.add(row.study_id)
+        study_id = row.id if isinstance(row, StudyRow) else getattr(row, "study_id", None)
+        if isinstance(row, BaselineRow) or (isinstance(row, StudyRow) and row.experiment_id):
+            # Any study may stand on this baseline, or be the one that this study follows.
+            touched = session.info[_TOUCHED] = None
+        elif touched is not None and study_id is not None:
+            touched.add(study_id)
 
 
 def _is_shown(row: TrialRow) -> bool:

@@ -35,6 +35,10 @@ _KEYS = (
     "optimizer",
     "engine",
     "resources",
+    "reuse",
+    "probe",
+    "early_stop",
+    "fidelity",
     "timing",
 )
 _REQUIRED = ("baseline", "device", "template", "budget")

@@ -145,6 +145,7 @@ class TrialRow(_Lived, Base):
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
         Index("ix_trial_counts", "study_id", "state", "is_feasible", "origin"),
+        Index("ix_trial_built", "study_id", "built"),
     )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"))
@@ -160,6 +161,13 @@ class TrialRow(_Lived, Base):
     failure: Mapped[dict[str, Any] | None]
     progress: Mapped[dict[str, Any]]
     artifacts: Mapped[dict[str, Any]]  # name -> sha256
+    # names the network by its operations and shapes; none: not built (yet)
+    built: Mapped[str | None] = mapped_column(String(64), default=None)
+    # the trial whose result it has, as both come to the same; none: it was run itself
+    twin_of: Mapped[str | None] = mapped_column(String(32), default=None)
+    # how far it was trained, and the trial of the rung below; none: the study has no rungs
+    rung: Mapped[int | None] = mapped_column(default=None)
+    promoted_from: Mapped[str | None] = mapped_column(String(32), default=None)
     # schedule, training, sparsity per layer: long, so lists of trials leave it unread
     details: Mapped[dict[str, Any]] = mapped_column(deferred=True)
 
@@ -172,7 +180,7 @@ class StageRow(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(
         String(16)
-    )  # train, dry-run, compile, check, compress, benchmark, confirm, final, asked
+    )  # train, dry-run, compile, check, sketch, probe, compress, benchmark, confirm, final, asked
     lane: Mapped[str] = mapped_column(String(16))  # compute, device, outside
     state: Mapped[StageState]
     baseline_id: Mapped[str | None] = mapped_column(ForeignKey("baseline.id"), index=True)
@@ -239,7 +247,7 @@ class MeasurementRow(Base):
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
     trial_id: Mapped[str | None] = mapped_column(ForeignKey("trial.id"), index=True)
     device_id: Mapped[str] = mapped_column(String(32))
-    purpose: Mapped[str] = mapped_column(String(16))  # check, trial, confirm, final
+    purpose: Mapped[str] = mapped_column(String(16))  # check, probe, trial, confirm, final
     split: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime]
     metrics: Mapped[dict[str, Any]]
@@ -303,6 +311,18 @@ class RequestKeyRow(Base):
     subject: Mapped[str] = mapped_column(String(32))
     subjects: Mapped[list[str] | None]  # where it made several things
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class DriverRow(Base):
+    """Who drives: one row (leadership.py)."""
+
+    __tablename__ = "driver"
+    id: Mapped[int] = mapped_column(primary_key=True)  # always 1
+    epoch: Mapped[int]  # grows with every change of hands: the fencing token
+    holder: Mapped[str | None] = mapped_column(String(200))  # for people; none: given up
+    until: Mapped[datetime | None]  # by the database's clock; none: nobody needs to wait for it
+    installation: Mapped[str] = mapped_column(String(32))  # this database's own name
+    is_store_marked: Mapped[bool]  # whether the artifact store bears that name
 
 
 class WebhookRow(Base):

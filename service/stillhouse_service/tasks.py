@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -20,8 +21,10 @@ import torch
 
 from stillhouse_benchmark.logs import about, trace_of
 from stillhouse_compression.baseline import train_baseline
+from stillhouse_compression.built import built_hash
 from stillhouse_compression.compress import CompressionTask, compress
 from stillhouse_compression.dry_run import dry_run
+from stillhouse_compression.early_stop import EarlyStop, TrainingStopped
 from stillhouse_compression.errors import Cancelled, CompressionError
 from stillhouse_compression.hooks import Hooks, Progress
 from stillhouse_compression.lock import HostLock
@@ -51,13 +54,14 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
     """Run one stage; whatever goes wrong is part of the answer.
 
     Args:
-        kind: `train`, `compress` or `dry-run`.
+        kind: `train`, `compress`, `dry-run` or `sketch`.
         order: What the stage's row says.
         surroundings: Where it runs.
 
     Returns:
         `{"artifacts", "metrics", "details"}`, or `{"failure": {"stage", "failure_class",
-        "reason", "log"}}`, or `{"is_cancelled": True}`.
+        "reason", "log"}}`, or `{"is_cancelled": True}`, or `{"stopped": {"reason", "reachable",
+        "history", "n_epochs", "saved_s"}}` of a training that was ended early.
     """
     with (
         about(
@@ -72,6 +76,8 @@ def run(kind: str, order: Mapping[str, Any], surroundings: Surroundings) -> dict
             return _run(kind, order, surroundings, watch, log)
         except Cancelled:
             return {"is_cancelled": True}
+        except TrainingStopped as stop:
+            return {"stopped": {"reason": str(stop), **vars(stop)}}
         except MemoryError as error:
             return _failure(kind, "out-of-memory", error, log)
         except CompressionError as error:
@@ -116,7 +122,7 @@ def _run(
                 load_checkpoint=lambda: checkpoints.load(place, stage_id),
             )
             made = _KINDS[kind](order, store, hooks, surroundings)
-        if kind != "dry-run":
+        if kind not in ("dry-run", "sketch"):
             made["artifacts"]["log"] = vars(store.put(log.text().encode(), "text/plain"))
         return made
     finally:
@@ -252,6 +258,7 @@ def _compress(
     order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
 ) -> dict[str, Any]:
     """Compress a baseline by one trial's schedule."""
+    kept = _Kept(order, store, hooks)
     made = compress(
         CompressionTask(
             model_name=order["model"],
@@ -263,8 +270,9 @@ def _compress(
             n_threads=surroundings.n_threads,
             device=surroundings.device,
             engine=order.get("engine", "stillhouse"),
+            early_stop=EarlyStop.from_mapping(rule) if (rule := order.get("early_stop")) else None,
         ),
-        hooks,
+        kept.hooks,
     )
     artifacts = {
         "schedule": store.put(made.schedule_yaml.encode(), "application/yaml"),
@@ -272,6 +280,11 @@ def _compress(
         "weights": store.put(made.weights),
         "probe_outputs": store.put(made.probe_outputs, "application/x-npy"),
     }
+    if kept.last is not None:
+        try:
+            artifacts["checkpoint"] = store.put(kept.last)
+        except ArtifactTooLarge as error:
+            _log.warning("no checkpoint is kept, who goes on is trained anew: %s", error)
     details = {
         "schedule": order["schedule"],
         "training": order["training"],
@@ -281,7 +294,36 @@ def _compress(
         "thinning": made.thinning,
         "warnings": made.warnings,
     }
-    return _answer(artifacts, made.metrics, details)
+    return _answer(artifacts, made.metrics, details) | {"built": built_hash(made.onnx)}
+
+
+class _Kept:
+    """The checkpoints of a training that others go on from, or that goes on from another's.
+
+    Attributes:
+        hooks: The task's, with these checkpoints.
+        last: The last state that was saved, where somebody may want it.
+    """
+
+    def __init__(self, order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks) -> None:
+        self.last: bytes | None = None
+        self._order, self._store, self._own = order, store, hooks
+        self.hooks = replace(hooks, save_checkpoint=self._save, load_checkpoint=self._load)
+
+    def _save(self, state: bytes) -> None:
+        if self._order.get("keeps_checkpoint"):
+            self.last = state
+        if self._own.save_checkpoint is not None:
+            self._own.save_checkpoint(state)
+
+    def _load(self) -> bytes | None:
+        # Its own first: a training that is handed out again has gone further.
+        own = None if self._own.load_checkpoint is None else self._own.load_checkpoint()
+        if own is None and self._order.get("checkpoint"):
+            own = self._store.read(self._order["checkpoint"])
+        if own is not None and self._order.get("keeps_checkpoint"):
+            self.last = own
+        return own
 
 
 def _dry_run(
@@ -314,6 +356,30 @@ def _dry_run(
     return _answer(artifacts, {}, {"networks": found})
 
 
+def _sketch(
+    order: Mapping[str, Any], store: ArtifactStore, hooks: Hooks, surroundings: Surroundings
+) -> dict[str, Any]:
+    """Make one trial's network without training it, for the device to time."""
+    made = dry_run(
+        CompressionTask(
+            model_name=order["model"],
+            dataset_name=order["dataset"],
+            weights=store.read(order["weights"]),
+            schedule=order["schedule"],
+            training=order["training"],
+            seed=int(order["seed"]),
+        ),
+        hooks,
+    )
+    artifacts = {
+        "untrained": store.put(made.onnx),
+        "untrained_outputs": store.put(made.probe_outputs, "application/x-npy"),
+    }
+    metrics = {"macs": made.macs, "params": made.params, "model_bytes": len(made.onnx)}
+    details = {"is_decided": made.is_decided}
+    return _answer(artifacts, metrics, details) | {"built": built_hash(made.onnx)}
+
+
 def _answer(
     artifacts: Mapping[str, Artifact], metrics: Mapping[str, float], details: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -329,4 +395,9 @@ def _answer(
 
 
 _Kind = Callable[[Mapping[str, Any], ArtifactStore, Hooks, Surroundings], dict[str, Any]]
-_KINDS: Mapping[str, _Kind] = {"train": _train, "compress": _compress, "dry-run": _dry_run}
+_KINDS: Mapping[str, _Kind] = {
+    "train": _train,
+    "compress": _compress,
+    "dry-run": _dry_run,
+    "sketch": _sketch,
+}

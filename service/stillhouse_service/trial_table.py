@@ -24,6 +24,7 @@ _STATES = {
     TrialState.FAILED: "FAIL",
     TrialState.UNSUPPORTED: "FAIL",
     TrialState.CANCELLED: "FAIL",
+    TrialState.STOPPED: "PRUNED",
 }
 _ATTRIBUTES = {
     "failure_class": "string",

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stillhouse_service import incumbents, schemas, transfers
+from stillhouse_service import incumbents, known_latency, savings, schemas, transfers
 from stillhouse_service.finalized import finalized
 from stillhouse_service.operations import Operation
 from stillhouse_service.report.proposals import why_proposed
@@ -68,6 +68,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         baseline_measurement=row.baseline_measurement,
         priority=row.priority,
         experiment_id=row.experiment_id,
+        saved=schemas.Saved.model_validate(savings.of_study(work, row.id, counts)),
         incumbent=incumbent,
         final=row.final,
         finalized=finalized(work, row),
@@ -95,6 +96,9 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
         {
             **_members(row, schemas.Trial),
             "why_proposed": why_proposed(row.origin, row.prediction),
+            "probe": row.details.get("probe"),
+            "ended_early": row.progress.get("reason") if row.state == TrialState.STOPPED else None,
+            "latency_from": known_latency.number_of(measured),
             "layers": measured[-1].result["layers"] if measured else [],
             "sparsity": row.details.get("sparsity", []),
             "survival": row.details.get("survival", []),
@@ -204,7 +208,7 @@ def _eta_s(work: UnitOfWork, row: StudyRow, counts: dict[str, int]) -> float | N
     if not spans:
         return None
     n_ended = sum(counts[s] for s in (TrialState.COMPLETE, TrialState.FAILED))
-    n_ended += counts[TrialState.UNSUPPORTED]
+    n_ended += counts[TrialState.UNSUPPORTED] + counts[TrialState.STOPPED]
     budget = row.spec["budget"]
     n_left = int(budget["trials"]) - n_ended
     mean_s = fmean((end - start).total_seconds() for start, end in spans)

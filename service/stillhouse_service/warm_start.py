@@ -69,6 +69,8 @@ def bring(work: UnitOfWork, study: StudyRow, earlier_id: str) -> None:
     n_left_out = n_brought = 0
     number = work.trials.n_of(study.id)
     for trial in work.trials.own_of(earlier_id):
+        if trial.state == TrialState.STOPPED and trial.progress.get("by") == "rung":
+            continue  # its accuracy is that of a short training
         is_complete = trial.state == TrialState.COMPLETE
         if is_complete and not has_all(trial.metrics or {}, wanted):
             n_left_out += 1

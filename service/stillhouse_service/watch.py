@@ -122,6 +122,8 @@ def outcome(trial: Trial) -> str:
     if trial.state == "complete" and trial.metrics is not None:
         kept = {True: "feasible", False: "breaks the limit", None: "not judged"}[trial.is_feasible]
         return f"trial {trial.number}: {_figures(trial.metrics)}, {kept}"
+    if trial.state == "stopped":
+        return f"trial {trial.number}: {trial.progress.get('reason', trial.state)}"
     failure = trial.failure or {}
     reason = f": {failure['reason']}" if failure.get("reason") else ""
     stage = f" in {failure['stage']}" if failure.get("stage") else ""

@@ -16,7 +16,7 @@ from stillhouse_benchmark.errors import JobFailed
 from stillhouse_benchmark.job import Bench, run_job
 from stillhouse_benchmark.layers import coverage, layer_times
 from stillhouse_benchmark.onnxfile import read_onnx
-from stillhouse_benchmark.protocol import Job, Result
+from stillhouse_benchmark.protocol import Job, KnownTiming, Result
 
 MakeJob = Callable[..., Dict[str, Any]]
 
@@ -34,7 +34,9 @@ class Shelf:
         return {"sha256": sha, "bytes": len(data)}
 
 
-def run(tmp_path: Path, make_job: MakeJob, **changes: Any) -> Result:
+def run(
+    tmp_path: Path, make_job: MakeJob, stages: list[str] | None = None, **changes: Any
+) -> Result:
     shelf = Shelf(tmp_path)
     job = make_job(shelf, **changes)
     work = tmp_path / "work"
@@ -42,7 +44,8 @@ def run(tmp_path: Path, make_job: MakeJob, **changes: Any) -> Result:
     for old in work.iterdir():
         old.unlink()
     bench = Bench(load_backend("openvino"), shelf.paths, work, tmp_path / "ranks", tmp_path)
-    return run_job(Job.from_json(job), bench, lambda stage, fraction: None)
+    told = [] if stages is None else stages
+    return run_job(Job.from_json(job), bench, lambda stage, fraction: told.append(stage))
 
 
 def test_a_slimmer_network_is_measured_as_faster(tmp_path: Path, make_job: MakeJob) -> None:
@@ -87,6 +90,7 @@ def test_counts_are_numpys_counts(
     theirs = wide_net.answer(images).argmax(axis=1) == digits.labels
     best = np.argsort(-wide_net.answer(images), axis=1)[:, :5]
     accuracy = result.accuracy
+    assert accuracy is not None
     assert accuracy.candidate.top1_correct == ours.sum()
     assert accuracy.baseline.top1_correct == theirs.sum()
     assert accuracy.baseline.top5_correct == (best == digits.labels[:, None]).any(axis=1).sum()
@@ -97,7 +101,9 @@ def test_counts_are_numpys_counts(
 def test_classes_are_counted_one_by_one(
     tmp_path: Path, make_job: MakeJob, digits: Any, slim_net: Any
 ) -> None:
-    counts = run(tmp_path, make_job).accuracy.candidate
+    accuracy = run(tmp_path, make_job).accuracy
+    assert accuracy is not None
+    counts = accuracy.candidate
     right = slim_net.answer(digits.normalised()).argmax(axis=1) == digits.labels
     for label in range(10):
         is_of_class = digits.labels == label
@@ -178,3 +184,27 @@ def test_the_layers_alone_cover_nine_tenths_of_a_real_networks_time(tmp_path: Pa
     assert len(wanted) == 22
     assert wanted <= rows
     assert profile.wall_ms > 0.0
+
+
+def test_times_that_are_known_are_given_back_and_only_accuracy_is_counted(
+    tmp_path: Path, make_job: MakeJob
+) -> None:
+    timed = run(tmp_path, make_job, settings={"n_compilations": 1, "max_aa_deviation": 10.0})
+    known = KnownTiming.of(timed)
+    told: list[str] = []
+    result = run(tmp_path, make_job, stages=told, timing=known.to_json())
+    assert KnownTiming.of(result) == known
+    assert result.accuracy == timed.accuracy
+    assert result.agreement.keys() == {"candidate", "baseline"}  # outputs are verified as ever
+    assert result.raw_times == ""
+    assert "timing" not in told and "accuracy" in told
+
+
+def test_a_probe_is_timed_and_not_judged(tmp_path: Path, make_job: MakeJob) -> None:
+    told: list[str] = []
+    settings = {"n_compilations": 1, "max_aa_deviation": 10.0}
+    result = run(tmp_path, make_job, stages=told, is_judged=False, settings=settings)
+    assert result.accuracy is None
+    assert result.candidate.n_runs > 0
+    assert "timing" in told and "accuracy" not in told
+    assert Result.from_json(result.to_json()) == result

@@ -118,6 +118,7 @@ def test_the_old_runtime_does_a_job_with_numpys_counts_and_torchs_layer_names(
     worker.start(server.url, "--once")
     result = Result.from_json(server.wait("result"))
     images = digits.normalised()
+    assert result.accuracy is not None
     for counts, net in (
         (result.accuracy.candidate, slim_net),
         (result.accuracy.baseline, wide_net),

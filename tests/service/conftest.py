@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 from postgres_server import Postgres
 
-from stillhouse_service import attempts, outcomes
+from stillhouse_service import attempts, outcomes, probes
 from stillhouse_service.app import build_app
 from stillhouse_service.artifacts import ArtifactStore
 from stillhouse_service.cli import main
@@ -75,6 +75,8 @@ class Scripted:
                     attempts.succeed(work, attempt)
                     if stage.kind == "train":
                         outcomes.trained(work, stage, self._trained(stage.order))
+                    elif stage.kind == "sketch":
+                        probes.made(work, stage, self._sketched(stage.order))
                     else:
                         outcomes.compressed(work, stage, self._compressed(stage.order))
                 n_done += 1
@@ -104,6 +106,19 @@ class Scripted:
                 "training": order["training"],
                 "thinning": [{"text": "cut conv1: 16 -> 8 filters\nMACs 40 -> 20"}],
             },
+        }
+
+    def _sketched(self, order: dict[str, Any]) -> dict[str, Any]:
+        pruners = json.dumps(order["schedule"]["pruners"])
+        text = json.dumps(order)
+        return {
+            "artifacts": {
+                "untrained": self._file(f"untrained {text}"),
+                "untrained_outputs": self._file(f"untrained_outputs {text}"),
+            },
+            "metrics": {"params": 100_000, "macs": 20_000_000, "model_bytes": 400_000},
+            "details": {"is_decided": True},
+            "built": sha256(pruners.encode()),
         }
 
     def _file(self, text: str) -> dict[str, Any]:
@@ -296,8 +311,11 @@ class Host:
         ratio: float = 1.0,
         n_correct: int = 294,
         n_baseline: int = 294,
+        is_judged: bool = True,
     ) -> httpx.Response:
         result = made_up_result(ratio, n_correct, n_baseline, self.spread)
+        if not is_judged:
+            result["accuracy"] = None
         return self.tell(lease, "result", result=result)
 
     def play(self, server: Server, study_id: str, ratios: list[float]) -> None:

@@ -129,6 +129,48 @@ def test_a_baseline_is_trained_and_laid_out_for_devices(cluster: Cluster) -> Non
     onnx = cluster.store.read(end.answer["artifacts"]["onnx"]["sha256"])
     assert end.answer["metrics"]["model_bytes"] == len(onnx)
 
+    # Untrained it is the same network to a device: two of its four filter groups, other weights.
+    cluster.compute.submit("lse_sketch", "job_sketch", "sketch", order)
+    sketch = cluster.ends.get(timeout=120).answer
+    assert sketch["details"]["is_decided"]
+    assert sketch["built"] == end.answer["built"]
+    assert sketch["metrics"] == {
+        name: end.answer["metrics"][name] for name in ("macs", "params", "model_bytes")
+    }
+    untrained = cluster.store.read(sketch["artifacts"]["untrained"]["sha256"])
+    assert untrained != onnx
+
+    # What a low rung leaves is gone on from: as if it had never been interrupted.
+    steady = {**order["training"], "lr_schedule": "constant", "recovery_epochs": 1}
+    low = {**order, "training": steady, "keeps_checkpoint": True}
+    cluster.compute.submit("lse_low", "job_low", "compress", low)
+    left = cluster.ends.get(timeout=120).answer
+    further = {**order, "training": {**steady, "recovery_epochs": 2}}
+    ends = {}
+    for name, one in {
+        "resumed": {**further, "checkpoint": left["artifacts"]["checkpoint"]["sha256"]},
+        "whole": further,
+    }.items():
+        cluster.compute.submit(f"lse_{name}", f"job_{name}", "compress", one)
+        ends[name] = cluster.ends.get(timeout=120).answer
+    assert len(ends["resumed"]["details"]["history"]) == 4
+    for name in ("weights", "onnx"):
+        hashes = [ends[run]["artifacts"][name]["sha256"] for run in ("resumed", "whole")]
+        assert hashes[0] == hashes[1]
+    log = cluster.store.read(ends["resumed"]["artifacts"]["log"]["sha256"]).decode()
+    assert "resuming, epoch 3" in log
+    assert "checkpoint" not in ends["resumed"]["artifacts"]  # nobody goes on from the top
+
+    # A limit that no network reaches: ended after the first of its two epochs.
+    curves = [{"top1": [0.1, 0.11], "final": 0.11}] * 8
+    rule = {"mode": "cautious", "top1": 1.1, "curves": curves}
+    ended = {**order, "early_stop": rule}
+    cluster.compute.submit("lse_ended", "job_ended", "compress", ended)
+    stopped = cluster.ends.get(timeout=120).answer["stopped"]
+    assert (len(stopped["history"]), stopped["n_epochs"]) == (1, 2)
+    assert stopped["history"] == end.answer["details"]["history"][:1]
+    assert stopped["saved_s"] > 0 and "1.1000 is wanted" in stopped["reason"]
+
 
 def test_a_wrong_order_is_a_failure_with_its_reason(cluster: Cluster) -> None:
     cluster.compute.submit("lse_wrong", "job_wrong", "train", {**TRAIN, "model": "resnet21"})

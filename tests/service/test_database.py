@@ -9,14 +9,13 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from stillhouse_service.database import (
-    alone,
     downgrade,
     head_revision,
     open_engine,
     prepare,
     upgrade,
 )
-from stillhouse_service.errors import Conflict, IllegalTransition, SchemaMismatch
+from stillhouse_service.errors import IllegalTransition, SchemaMismatch
 from stillhouse_service.ids import utc_now
 from stillhouse_service.store import Store
 from stillhouse_service.tables import Base, DeviceRow, EventRow, WorkerRow
@@ -167,22 +166,4 @@ def test_a_number_that_is_none_is_stored_as_null(database: str) -> None:
     with store.read() as view:
         found = view.devices.device("dev_1").info
     assert found == {"loss": None, "list": [None, 1.5], "text": "NaN"}
-    engine.dispose()
-
-
-def test_one_server_a_database(database: str) -> None:
-    engine = open_engine(database)
-    prepare(engine)
-    with alone(engine):
-        if engine.dialect.name == "sqlite":  # there the artifact folder's lock says so
-            with alone(engine, patience_s=0.0):
-                pass
-        else:
-            with (
-                pytest.raises(Conflict, match="another server uses postgresql"),
-                alone(engine, 0.0),
-            ):
-                pass
-    with alone(engine, patience_s=5.0):
-        pass
     engine.dispose()

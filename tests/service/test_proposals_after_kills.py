@@ -61,17 +61,18 @@ def _kill_now_and_then(server: Any, study: str, moments: list[tuple[int, float]]
 
 
 @pytest.mark.parametrize(
-    ("n_kills", "n_trials"),
+    ("n_kills", "n_trials", "is_probing"),
     [
-        (3, 7),
+        (3, 7, True),
         # 20 starts of a server take a minute or more
-        pytest.param(20, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
+        pytest.param(20, 40, False, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
 def test_a_killed_study_proposes_what_an_uninterrupted_one_does(
-    killable: Any, connect: Any, n_kills: int, n_trials: int
+    killable: Any, connect: Any, n_kills: int, n_trials: int, is_probing: bool
 ) -> None:
     asked = {"budget": {"trials": n_trials}, "seed": 7, "optimizer": {"n_initial": 4}}
+    asked |= {"probe": is_probing}
     baseline = killable.baseline()
     host = connect(killable)
     whole = killable.study(baseline=baseline, **asked)
@@ -93,5 +94,7 @@ def test_a_killed_study_proposes_what_an_uninterrupted_one_does(
     assert first == second
     assert [number for number, *_ in first] == list(range(n_trials))
     assert "model" in {origin for _, _, _, origin, *_ in first}
+    # With probes some trials end without a training, the same ones.
+    assert ("stopped" in {state for *_, state in first}) == is_probing
     ended = [killable.get(f"/v1/studies/{study}") for study in (whole, broken)]
     assert ended[0]["incumbent"]["number"] == ended[1]["incumbent"]["number"]

@@ -63,10 +63,16 @@ def test_a_source_is_learned_from_and_its_weights_are_shown_and_kept(server: Any
         theirs = {(t.config["x"], t.config["y"]) for t in client.studies.trials(source)}
     # Among the first trials are the default, tried there too, and the source's best; what the
     # source lacks has this study's default.
-    brought = [c for c, _ in first[:4] if (c["x"], c["y"]) in theirs]
+    brought = [c for c, _ in first[:3] if (c["x"], c["y"]) in theirs]
     assert len(brought) >= 2
     assert [c["z"] for c in brought] == [2] * len(brought)
-    assert [one["number"] for one in told["history"]] == [4, 5, 6, 7]
+    assert [one["number"] for one in told["history"]] == [
+        3,
+        4,
+        5,
+        6,
+        7,
+    ]  # three of four: a source spares some
     weights = told["sources"][0]["weights"]
     assert set(weights) == {"loss", "size"}
     assert all(0.0 <= share <= 1.0 for share in weights.values())
@@ -130,7 +136,7 @@ def test_the_servers_own_studies_learn_from_one_another(server: Any, connect: An
     study = server.study(budget={"trials": 5}, optimizer={"n_initial": 4}, transfer=[source])
     host.play(server, study, ratios)
     told = server.get(f"/v1/studies/{study}/transfer")
-    assert [one["number"] for one in told["history"]] == [4]
+    assert [one["number"] for one in told["history"]] == [3, 4]
     assert set(told["history"][0]["weights"][source]) == {"latency_ratio", "top1_drop"}
     trials = server.get(f"/v1/studies/{study}/trials")["items"]
     # What compression says of the trial has not replaced it.

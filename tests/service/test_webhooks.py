@@ -74,6 +74,26 @@ def _wait(is_so: Callable[[], Any], timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_of_two_servers_one_tells_and_when_it_ends_the_other_goes_on(
+    serve: Any, receiver: Receiver
+) -> None:
+    first, second = serve(**LOOPBACK), serve(**LOOPBACK)
+    with Client(second.url) as client:  # the one that does not drive
+        client.webhooks.create(receiver.url, kinds=["state"])
+
+        def is_told(server: Any, n: int) -> None:
+            _wait(lambda: server.get("/healthz")["drives"])
+            client.studies.create(OUTSIDE)  # checking, running
+            _wait(lambda: len(receiver.got) == n)
+
+        is_told(first, 2)
+        first.stop()
+        is_told(second, 4)
+        told = [event["number"] for event in receiver.events()]
+        assert told == sorted(set(told))
+
+
 @on_both
 def test_events_reach_a_receiver_signed_in_order_and_once(serve: Any, receiver: Receiver) -> None:
     server = serve(**LOOPBACK)

@@ -26,6 +26,7 @@ from stillhouse_service.cli import (
     results,
     sensitivity,
     serving,
+    simulate,
     study,
     templates,
     token,
@@ -74,4 +75,5 @@ app.command()(experiment_stages.baseline)
 app.command()(experiment_stages.sweep)
 app.command()(experiment_stages.combine)
 app.command()(demonstration.demo)
+app.add_typer(simulate.app, name="simulate")
 app.command(context_settings=bench.PASS_ON)(bench.bench)

@@ -16,6 +16,8 @@ from stillhouse import Client, Study
 from stillhouse_service.baseline_choice import choose_baseline
 from stillhouse_service.cli.options import DEFAULT_SERVER, AsJson, Server, print_json
 from stillhouse_service.report import wording
+from stillhouse_service.report.facts import Facts
+from stillhouse_service.report.sentences import saved_note
 from stillhouse_service.study_file import study_spec_from_file
 from stillhouse_service.training_line import TrainingLine
 from stillhouse_service.watch import best, watch_study
@@ -117,6 +119,8 @@ def show(study_id: StudyId, server: Server = DEFAULT_SERVER, as_json: AsJson = F
     counts = ", ".join(f"{n} {state}" for state, n in study.counts.items() if n)
     console.print(f"{study.spec['budget']['trials']} trials wanted; {counts or 'none yet'}")
     console.print(best(study))
+    if told := saved_note(Facts(study.json, [], {})):
+        console.print(told, soft_wrap=True)
     if study.final is not None and study.final.get("top1") is not None:
         ratio = wording.interval(study.final, "latency_ratio")
         top1 = wording.value("top1", study.final["top1"])

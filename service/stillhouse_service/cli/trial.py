@@ -134,6 +134,12 @@ def _print(trial: TrialDetail, console: Console) -> None:
     console.print(f"{trial.id} of {trial.study_id}, seed {trial.seed}, {trial.origin}")
     console.print(why_proposed(trial.origin, trial.prediction), soft_wrap=True)
     console.print(outcome(trial))
+    if trial.json.get("twin_of"):
+        console.print(f"the trial that was run: {trial.json['twin_of']}")
+    if trial.json.get("latency_from") is not None:
+        console.print(f"its latency is that of trial {trial.json['latency_from']}")
+    if (trial.json.get("probe") or {}).get("contradiction"):
+        console.print(trial.json["probe"]["contradiction"], soft_wrap=True)
     for title, rows in (
         ("config", {k: wording.plain(v) for k, v in trial.config.items()}),
         ("metrics", {k: wording.value(k, v) for k, v in (trial.metrics or {}).items()}),

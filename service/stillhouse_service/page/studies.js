@@ -78,8 +78,8 @@ function card(study) {
 
 /** Trials that have ended, whatever became of them. */
 export function nEnded(study) {
-  const { complete, failed, unsupported, cancelled } = study.counts;
-  return complete + failed + unsupported + cancelled;
+  const { complete, failed, unsupported, cancelled, stopped } = study.counts;
+  return complete + failed + unsupported + cancelled + stopped;
 }
 
 /** What is left of a study's budget, in words. */

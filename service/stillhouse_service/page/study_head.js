@@ -4,7 +4,7 @@ import { download, post } from "./api.js";
 import { h } from "./dom.js";
 import { action, confirm, link, note, state } from "./parts.js";
 import { left, nEnded } from "./studies.js";
-import { ago, duration, interval, isOver, label, limit, value } from "./wording.js";
+import { ago, count, duration, interval, isOver, label, limit, value } from "./wording.js";
 
 /** Name, state, and buttons; `changed()` is called once something was done. */
 export function actions(study, place, changed) {
@@ -54,7 +54,19 @@ export function summary(study) {
   const said = [];
   if (STATES[study.state]) said.push(STATES[study.state]);
   if (study.reason) said.push(`${study.reason.charAt(0).toUpperCase()}${study.reason.slice(1)}.`);
+  const spared = saved(study);
+  if (spared) said.push(spared);
   return said.length ? h("p", { class: study.state === "running" || study.state === "finished" ? "soft" : "note" }, said.join(" ")) : null;
+}
+
+/** What did not have to be computed, in words; empty where there is nothing to say. */
+function saved({ saved: { n_twins: twins, n_not_trained: slow, n_ended_early: lost, compute_s: seconds } }) {
+  const parts = [
+    twins ? `${count(twins, "trial")} came to the same as another and took its result` : "",
+    slow ? `${count(slow, "trial")} not trained, as the network was too slow to win` : "",
+    lost ? `${count(lost, "training")} ended early, as the limit was out of reach` : "",
+  ].filter(Boolean);
+  return parts.length ? `Spared: ${parts.join("; ")}; about ${duration(seconds)} of compute.` : "";
 }
 
 /** The figures as cards. */

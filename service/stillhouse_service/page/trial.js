@@ -70,12 +70,23 @@ function head(trial, study) {
   return h("div", {},
     h("p", { class: "eyebrow" }, "Trial of ", link(`/studies/${study.id}`, study.name)),
     h("div", { class: "head" }, h("h1", {}, `Trial ${trial.number}`), state(trial.state), trial.id === best ? h("span", { class: "badge enough" }, "best feasible") : null),
-    h("p", {}, trial.why_proposed),
+    h("p", {}, trial.why_proposed, trial.twin_of ? [" ", link(`/trials/${trial.twin_of}`, "The trial that was run"), "."] : null),
+    trial.promoted_from ? h("p", { class: "soft" }, `Rung ${trial.rung}; trained further than `, link(`/trials/${trial.promoted_from}`, "the trial of the rung below"), ".") : null,
+    trial.latency_from === null ? null : h("p", { class: "soft" }, timed(trial)),
+    trial.ended_early ? note(`${trial.ended_early.charAt(0).toUpperCase()}${trial.ended_early.slice(1)}.`) : null,
+    trial.probe && trial.probe.contradiction ? note(`${trial.probe.contradiction}.`) : null,
     h("p", { class: "soft" }, kept, isTold(trial) ? "" : ` ${doing(trial.progress)}`),
     trial.warnings.map((one) => note(one)),
     h("p", { class: "buttons" },
       best && best !== trial.id ? link(`/compare?trials=${best},${trial.id}`, "Compare with the best") : null,
       h("span", { class: "soft" }, h("code", {}, trial.id), `, seed ${trial.seed}`)));
+}
+
+/** Whose latency it has, where it was not timed itself. */
+function timed({ number, latency_from: from }) {
+  return from === number
+    ? "Its latency is that of its untrained network: training changes no shape, so it was timed once."
+    : `Its latency is that of trial ${from}, which built the same network; its accuracy is its own.`;
 }
 
 function failure({ failure: { stage, class: kind, reason, log: lines } }) {

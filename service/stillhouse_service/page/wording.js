@@ -15,7 +15,7 @@ const LABELS = {
 };
 const OPERATORS = { "<=": "at most", ">=": "at least", "<": "below", ">": "above" };
 const ENDS = new Set(["finished", "cancelled", "rejected", "failed"]);
-const TRIAL_ENDS = new Set(["complete", "failed", "unsupported", "cancelled"]);
+const TRIAL_ENDS = new Set(["complete", "failed", "unsupported", "cancelled", "stopped"]);
 export const NOTHING = "–";
 
 export const isOver = (study) => ENDS.has(study.state);

@@ -41,6 +41,7 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
         yield "There is no feasible trial to compare."
     yield sentences.threshold_note(facts)
     yield sentences.noise_note(facts)
+    yield sentences.saved_note(facts)
     if facts.front is not None:
         yield "## The front"
         yield front_words.sentence(facts.front)

@@ -72,6 +72,7 @@ def render_html(
         split_note=sentences.split_note(facts),
         threshold_note=sentences.threshold_note(facts),
         noise_note=sentences.noise_note(facts),
+        saved_note=sentences.saved_note(facts),
         cards=tables.cards(facts),
         summary=[tables.comparison_cells(row) for row in facts.summary()],
         finalized_note=sentences.finalized_note(facts),

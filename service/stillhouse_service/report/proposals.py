@@ -17,7 +17,8 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
     """Say why a trial was proposed and what the model expected of it.
 
     Args:
-        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported` or `foreign`.
+        origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported`, `foreign`,
+            `twin` or `promoted`.
         prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
     """
     if origin == "initial":
@@ -28,6 +29,13 @@ def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
         return "Asked for by a user."
     if origin == "imported":
         return "Brought in from a file."
+    if origin == "promoted":
+        return "Among the best of its rung, so that it was trained further."
+    if origin == "twin":
+        return (
+            "Asked for by a user, and not run: it builds the network of an earlier trial and "
+            "trains it in the same way, whose result it has."
+        )
     if origin == "foreign":
         return "Of an earlier study, to learn from; not measured in this one."
     if not prediction:

@@ -77,6 +77,24 @@ def threshold_note(facts: Facts) -> str:
     return f"Limit: {limits}. {n_bad} of {n_all} measured trials break it."
 
 
+def saved_note(facts: Facts) -> str:
+    """Say what did not have to be computed; empty where everything was."""
+    saved: Json = facts.study.get("saved") or {}
+    parts = [
+        f"{n} {what}"
+        for name, what in (
+            ("n_twins", "took the result of a trial that comes to the same"),
+            ("n_not_trained", "not trained, as the untrained network was too slow to win"),
+            ("n_ended_early", "ended early, as the limit on accuracy was out of reach"),
+        )
+        if (n := int(saved.get(name, 0)))
+    ]
+    if not parts:
+        return ""
+    hours = float(saved["compute_s"]) / 3600
+    return f"Spared trials: {'; '.join(parts)}. That saved about {hours:.2g} hours of compute."
+
+
 def noise_note(facts: Facts) -> str:
     """Say how far apart identical networks were measured on this device."""
     floor = facts.noise_floor

@@ -5,9 +5,10 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
@@ -19,6 +20,9 @@ class Devices:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._at_hand: list[
+            Row[tuple[DeviceRow, WorkerRow]]
+        ] = []  # a session forgets what nobody has
 
     def add(self, row: WorkerRow | DeviceRow) -> None:
         """Add a host or a device."""
@@ -55,6 +59,11 @@ class Devices:
         if row is None:
             raise NotFound(f"no device {device_id}: register again with POST /v1/workers")
         return row
+
+    def read_ahead(self, device_ids: Sequence[str]) -> None:
+        """Read devices and their hosts at once; asked for by id, they then are at hand."""
+        query = select(DeviceRow, WorkerRow).join(WorkerRow, WorkerRow.id == DeviceRow.worker_id)
+        self._at_hand = list(self._session.execute(query.where(DeviceRow.id.in_(device_ids))))
 
     def all_with_hosts(self) -> list[tuple[DeviceRow, WorkerRow]]:
         """List every device ever offered, with its host."""

@@ -83,6 +83,13 @@ class Log:
             query = query.where(EventRow.id > after)
         return list(self._session.scalars(query.limit(limit)))
 
+    def check_of(self, study_id: str) -> MeasurementRow | None:
+        """Find the measurement of a study's baseline that it began with."""
+        query = select(MeasurementRow).where(
+            MeasurementRow.study_id == study_id, MeasurementRow.purpose == "check"
+        )
+        return self._session.scalars(query.limit(1)).first()
+
     def measurements_of_study(self, study_id: str) -> list[MeasurementRow]:
         """List a study's measurements, oldest first."""
         query = select(MeasurementRow).where(MeasurementRow.study_id == study_id)

@@ -5,7 +5,7 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -32,9 +32,8 @@ class Stages:
         self._session.flush()
 
     def add_attempt(self, row: AttemptRow) -> None:
-        """Add an attempt."""
+        """Add an attempt; its stage is there already."""
         self._session.add(row)
-        self._session.flush()
 
     def stage(self, stage_id: str) -> StageRow:
         """Read a stage that is known to exist."""
@@ -145,6 +144,50 @@ class Stages:
         )
         return self._session.scalars(query).first()
 
+    def waiting_for(self, names: Collection[str], now: datetime, limit: int) -> list[StageRow]:
+        """List device jobs for devices known by any of `names`, by priority, then oldest first."""
+        query = (
+            select(StageRow)
+            .where(
+                StageRow.lane == "device",
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+                StageRow.device.in_(names),
+            )
+            .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
+        )
+        return list(self._session.scalars(query.limit(limit)))
+
+    def holders(self, names: Collection[str]) -> set[str]:
+        """Name those of some devices that hold an attempt under way."""
+        query = select(AttemptRow.holder).where(
+            AttemptRow.holder.in_(names), AttemptRow.state == AttemptState.RUNNING
+        )
+        return set(self._session.scalars(query))
+
+    def n_attempts_of(self, stage_ids: Collection[str]) -> dict[str, int]:
+        """Count the attempts of some stages, whatever became of them; none is left out."""
+        query = (
+            select(AttemptRow.stage_id, func.count())
+            .where(AttemptRow.stage_id.in_(stage_ids))
+            .group_by(AttemptRow.stage_id)
+        )
+        counted = {stage_id: n for stage_id, n in self._session.execute(query)}
+        return {stage_id: counted.get(stage_id, 0) for stage_id in stage_ids}
+
+    def n_waiting_for_devices(self, now: datetime) -> dict[str, int]:
+        """Count the device jobs that may be handed out, by the name of the device they need."""
+        query = (
+            select(StageRow.device, func.count())
+            .where(
+                StageRow.lane == "device",
+                StageRow.state == StageState.WAITING,
+                StageRow.available_at <= now,
+            )
+            .group_by(StageRow.device)
+        )
+        return {name: n for name, n in self._session.execute(query) if name is not None}
+
     def running_of(self, stage_id: str) -> list[AttemptRow]:
         """List the attempts of a stage that are under way."""
         query = select(AttemptRow).where(
@@ -194,6 +237,22 @@ class Stages:
         """Count the attempts of a stage, whatever became of them."""
         query = select(func.count()).where(AttemptRow.stage_id == stage_id)
         return self._session.scalars(query).one()
+
+    def mean_s(self, study_id: str, kind: str) -> float:
+        """Give how long a study's stages of a kind took when they went well; 0 without any."""
+        query = (
+            select(AttemptRow.started_at, AttemptRow.finished_at)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .where(
+                StageRow.study_id == study_id,
+                StageRow.kind == kind,
+                AttemptRow.state == AttemptState.SUCCEEDED,
+            )
+            .order_by(AttemptRow.started_at.desc())
+        )
+        spans = self._session.execute(query.limit(20))
+        seconds = [(end - start).total_seconds() for start, end in spans if end is not None]
+        return sum(seconds) / len(seconds) if seconds else 0.0
 
     def compute_s(self, study_id: str) -> float:
         """Add up the seconds that a study's trials have had on compute, lost attempts included."""

@@ -5,11 +5,11 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session, load_only, undefer
 
 from stillhouse_service.errors import NotFound
@@ -18,10 +18,11 @@ from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.tables import MeasurementRow, TrialRow
 
 _OPEN = [state for state in TrialState if not is_final(state)]
-# Trials that were not started by this study: of a file (`imported`), of another study (`foreign`).
-IMPORTED, FOREIGN = "imported", "foreign"
-BROUGHT = (IMPORTED, FOREIGN)
-_TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED]
+# Trials that were not run by this study: of a file (`imported`), of another study (`foreign`), with
+# the result of a trial that comes to the same (`twin`).
+IMPORTED, FOREIGN, TWIN = "imported", "foreign", "twin"
+BROUGHT = (IMPORTED, FOREIGN, TWIN)
+_TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.STOPPED]
 
 
 class Trials:
@@ -43,6 +44,10 @@ class Trials:
     def find(self, trial_id: str) -> TrialRow | None:
         """Find a trial, if there is one."""
         return self._session.get(TrialRow, trial_id)
+
+    def some(self, trial_ids: Collection[str]) -> list[TrialRow]:
+        """Read trials by their ids; those that are not there are left out."""
+        return list(self._session.scalars(select(TrialRow).where(TrialRow.id.in_(trial_ids))))
 
     def named(self, trial_id: str) -> TrialRow:
         """Find a trial.
@@ -140,13 +145,79 @@ class Trials:
         return self._session.scalars(query).one()
 
     def feasible_of(self, study_id: str) -> list[TrialRow]:
-        """List the complete trials that meet the limits, by number."""
+        """List the complete trials that meet the limits, by number.
+
+        But not the twins of this study's own trials: theirs is the same result.
+        """
+        own = select(TrialRow.id).where(TrialRow.study_id == study_id)
         query = (
             select(TrialRow)
-            .where(TrialRow.study_id == study_id, TrialRow.is_feasible.is_(True))
+            .where(
+                TrialRow.study_id == study_id,
+                TrialRow.is_feasible.is_(True),
+                or_(TrialRow.twin_of.is_(None), TrialRow.twin_of.not_in(own)),
+            )
             .order_by(TrialRow.number)
         )
         return list(self._session.scalars(query))
+
+    def built_like(self, study_id: str, built: str) -> list[TrialRow]:
+        """List a study's trials of one built network, by number."""
+        query = select(TrialRow).where(TrialRow.study_id == study_id, TrialRow.built == built)
+        return list(self._session.scalars(query.order_by(TrialRow.number)))
+
+    def timings_of(self, study_id: str, built: str, device_id: str) -> list[MeasurementRow]:
+        """List what a device has measured of a study's trials of one built network, newest first.
+
+        On the validation split, which times as any other; the final job's times are not compared
+        with those of trials.
+        """
+        query = (
+            select(MeasurementRow)
+            .join(TrialRow, TrialRow.id == MeasurementRow.trial_id)
+            .where(
+                TrialRow.study_id == study_id,
+                TrialRow.built == built,
+                MeasurementRow.device_id == device_id,
+                MeasurementRow.split == "validation",
+            )
+            .order_by(MeasurementRow.id.desc())
+        )
+        return list(self._session.scalars(query.limit(50)))
+
+    def curves_of(self, study_id: str, limit: int) -> list[dict[str, Any]]:
+        """List the validation curves of the last complete trials that were trained, oldest first.
+
+        Each `{"top1": [after each epoch], "final": of the network that came out}`.
+        """
+        query = (
+            select(TrialRow.details["history"], TrialRow.metrics)
+            .where(
+                TrialRow.study_id == study_id,
+                TrialRow.state == TrialState.COMPLETE,
+                TrialRow.origin.not_in(BROUGHT),
+            )
+            .order_by(TrialRow.number.desc())
+        )
+        found = []
+        for history, metrics in self._session.execute(query.limit(limit)):
+            final = (metrics or {}).get("validation_top1")
+            if history and final is not None:
+                top1 = [float(row["validation_top1"]) for row in history]
+                found.append({"top1": top1, "final": float(final)})
+        return found[::-1]
+
+    def spared_of(self, study_id: str) -> list[tuple[str, dict[str, Any]]]:
+        """List origin and progress of the trials that were ended early or not run at all."""
+        query = select(TrialRow.origin, TrialRow.progress).where(
+            TrialRow.study_id == study_id,
+            or_(TrialRow.state == TrialState.STOPPED, TrialRow.origin == TWIN),
+        )
+        return [(origin, progress) for origin, progress in self._session.execute(query)]
+
+    def measurement(self, measurement_id: int) -> MeasurementRow | None:
+        """Find a measurement, if there is one."""
+        return self._session.get(MeasurementRow, measurement_id)
 
     def n_of(self, study_id: str) -> int:
         """Count a study's trials, brought ones too; also the next trial's number."""
@@ -154,11 +225,21 @@ class Trials:
         return self._session.scalars(query).one()
 
     def n_begun_of(self, study_id: str) -> tuple[int, int]:
-        """Count a study's trials, and those it has started itself, which its budget limits."""
-        started = func.count().filter(TrialRow.origin.not_in(BROUGHT))
-        query = select(func.count(), started).where(TrialRow.study_id == study_id)
+        """Count a study's trials, and those it has started itself, which its budget limits.
+
+        A config that goes on to the next rung has been counted.
+        """
+        is_started = and_(TrialRow.origin.not_in(BROUGHT), TrialRow.promoted_from.is_(None))
+        query = select(func.count(), func.count().filter(is_started)).where(
+            TrialRow.study_id == study_id
+        )
         n, n_started = self._session.execute(query).one()
         return n, n_started
+
+    def rungs_of(self, study_id: str) -> list[TrialRow]:
+        """List the trials of a study's rungs, by number."""
+        query = select(TrialRow).where(TrialRow.study_id == study_id, TrialRow.rung.is_not(None))
+        return list(self._session.scalars(query.order_by(TrialRow.number)))
 
     def last_told(self, study_id: str, from_number: int, n: int) -> list[TrialRow]:
         """List the last `n` trials that ended by themselves, from `from_number` on, last first.

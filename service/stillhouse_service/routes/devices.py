@@ -11,7 +11,6 @@ from typing import Annotated, Any, cast
 from fastapi import Body, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator
-from starlette.concurrency import run_in_threadpool
 
 from stillhouse_benchmark.protocol import (
     PROTOCOL_HEADER,
@@ -19,13 +18,12 @@ from stillhouse_benchmark.protocol import (
     CheckResult,
     Device,
     Failure,
-    Lease,
     Result,
 )
 from stillhouse_benchmark.wire import Fields
 from stillhouse_service import leases, raw_times, schemas, views
-from stillhouse_service.bell import Bell
 from stillhouse_service.errors import UpgradeRequired
+from stillhouse_service.lease_desk import Asking, LeaseDesk
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
     Artifacts,
@@ -33,12 +31,10 @@ from stillhouse_service.routes.context import (
     View,
     Work,
     problems,
-    settings_of,
-    store_of,
 )
 from stillhouse_service.routes.router import Router
+from stillhouse_service.waiting_hosts import WaitingHosts
 
-_LOOK_AGAIN_S = 1.0  # a job may also become free by time alone: a pause between attempts
 _MAX_WAIT_S = 60.0
 
 
@@ -100,36 +96,21 @@ async def lease(request: Request, body: Json) -> Response:
     get = Fields(body)
     worker_id, device_id = get.text("worker_id"), get.text("device_id")
     deadline = time.monotonic() + min(get.number("wait_s", 0.0), _MAX_WAIT_S)
-    store, settings = store_of(request), settings_of(request)
-    bell = cast(Bell, request.app.state.jobs_bell)
-
-    def ask() -> Lease | None:
-        with store.begin() as work:
-            leases.ask(work, worker_id, device_id, settings)
-            return leases.claim(work, worker_id, device_id, settings)
-
-    def claim() -> Lease | None:
-        with store.read() as view:  # looking costs no write lock
-            device = view.devices.device(device_id)
-            if view.stages.next_for_device(leases.serves(device), view.now) is None:
-                return None
-        with store.begin() as work:
-            return leases.claim(work, worker_id, device_id, settings)
-
-    look = ask  # then again and again `claim`
-    while True:
-        rung = bell.subscribe()
-        # A host that has hung up would never learn of the lease.
-        if await request.is_disconnected() or request.app.state.is_stopping.is_set():
-            return Response(status_code=204)
-        claimed = await run_in_threadpool(look)
-        look = claim
-        if claimed is not None:
-            return JSONResponse(claimed.to_json())
+    desk = cast(LeaseDesk, request.app.state.lease_desk)
+    hosts = cast(WaitingHosts, request.app.state.waiting_hosts)
+    if await request.is_disconnected() or request.app.state.is_stopping.is_set():
+        return Response(status_code=204)
+    given = await desk.ask(Asking(worker_id, device_id, is_new=True))
+    while given.lease is None:
         left_s = deadline - time.monotonic()
-        if left_s <= 0:
+        if left_s <= 0 or not await hosts.wait(given.serves, left_s):
             return Response(status_code=204)
-        await bell.wait(rung, min(left_s, _LOOK_AGAIN_S))
+        # A host that has hung up would never learn of the lease; the job is another's.
+        if await request.is_disconnected() or request.app.state.is_stopping.is_set():
+            hosts.ring()
+            return Response(status_code=204)
+        given = await desk.ask(Asking(worker_id, device_id, is_new=False))
+    return JSONResponse(given.lease.to_json())
 
 
 @host_router.post("/v1/leases/{lease_id}/heartbeat", dependencies=[needs("worker")])

@@ -29,6 +29,7 @@ async def health(request: Request, settings: ServerSettings) -> shapes.Health:
         {
             "version": version("stillhouse"),
             "schema": request.app.state.schema_revision,
+            "drives": request.app.state.leadership.leads,
             "compute": settings.compute if is_plain else "cluster",
         }
     )

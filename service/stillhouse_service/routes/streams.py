@@ -6,6 +6,7 @@ Depends on: fastapi.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, cast
 
 from fastapi import Header, Request
@@ -14,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from stillhouse_service import views
 from stillhouse_service.bell import Bell
+from stillhouse_service.looks import Looks
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import problems, store_of
 from stillhouse_service.routes.router import Router
@@ -52,7 +54,9 @@ async def stream_events(
 
 
 async def _lines(request: Request, store: Store, study_id: str, last: int) -> AsyncIterator[str]:
+    """Give what is new whenever something is; holds no thread and no transaction in between."""
     news = cast(Bell, request.app.state.news_bell)
+    looks = cast(Looks, request.app.state.stream_looks)
 
     def read(after: int) -> tuple[list[tuple[int, str]], bool]:
         with store.read() as view:
@@ -61,15 +65,19 @@ async def _lines(request: Request, store: Store, study_id: str, last: int) -> As
             return [(row.id, views.event(row).model_dump_json()) for row in rows], is_over
 
     while not request.app.state.is_stopping.is_set():
-        rung = news.subscribe()
-        events, is_over = await run_in_threadpool(read, last)
-        for number, text in events:
-            yield f"id: {number}\nevent: event\ndata: {text}\n\n"
-            last = number
-        if len(events) == _N_AT_ONCE:
-            continue
-        if is_over:
-            yield "event: end\ndata: {}\n\n"
-            return
-        if not await news.wait(rung, _QUIET_S):
-            yield ": still here\n\n"
+        rung = news.subscribe(study_id)
+        try:
+            look = partial(run_in_threadpool, read, last)
+            events, is_over = await looks.look((study_id, last), look)
+            for number, text in events:
+                yield f"id: {number}\nevent: event\ndata: {text}\n\n"
+                last = number
+            if len(events) == _N_AT_ONCE:
+                continue
+            if is_over:
+                yield "event: end\ndata: {}\n\n"
+                return
+            if not await news.wait(rung, _QUIET_S, study_id):
+                yield ": still here\n\n"
+        finally:
+            news.unsubscribe(rung, study_id)

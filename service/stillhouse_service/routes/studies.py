@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from stillhouse_service import enqueue, lives, schemas, views
+from stillhouse_service import enqueue, lives, schemas, twins, views
 from stillhouse_service.repositories.pages import read_number, to_token
 from stillhouse_service.routes.access import needs
 from stillhouse_service.routes.context import (
@@ -83,10 +83,19 @@ def set_priority(study_id: str, wanted: schemas.PriorityIn, work: Work, once: Ke
     responses=problems(404, 409, 422),
     dependencies=[needs("write")],
 )
-def enqueue_trial(study_id: str, wanted: schemas.TrialIn, work: Work, once: Key) -> schemas.Trial:
-    """Run a config of the user's own as the study's next trial; the optimizer learns from it."""
-    trial_id = once.do(work, lambda: enqueue.enqueue(work, study_id, wanted.config).id)
-    return views.trial(work.trials.named(trial_id))
+def enqueue_trial(
+    study_id: str, wanted: schemas.TrialIn, request: Request, once: Key
+) -> schemas.Trial:
+    """Run a config of the user's own as the study's next trial; the optimizer learns from it.
+
+    One that builds the network of a complete trial and trains it in the same way is not run: it has
+    that trial's result at once (`twin_of`), and costs no budget.
+    """
+    store = store_of(request)
+    twins.prepare(store, study_id)
+    with store.begin(user_of(request)) as work:
+        trial_id = once.do(work, lambda: enqueue.enqueue(work, study_id, wanted.config).id)
+        return views.trial(work.trials.named(trial_id))
 
 
 @router.post("/{study_id}/cancel", responses=problems(404, 409), dependencies=[needs("write")])

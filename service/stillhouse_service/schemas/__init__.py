@@ -30,7 +30,7 @@ from stillhouse_service.schemas.specs import (
     StudySpec,
     TimingIn,
 )
-from stillhouse_service.schemas.studies import Incumbent, Studies, Study
+from stillhouse_service.schemas.studies import Incumbent, Saved, Studies, Study
 from stillhouse_service.schemas.tokens import NewToken, Token, TokenIn, Tokens
 from stillhouse_service.schemas.trials import Trial, TrialDetail, TrialFailure, TrialIn, Trials
 from stillhouse_service.schemas.webhooks import (
@@ -75,6 +75,7 @@ __all__ = [
     "OptimizerIn",
     "PriorityIn",
     "ProblemDetail",
+    "Saved",
     "Scalar",
     "Sha256",
     "Studies",

@@ -20,6 +20,9 @@ class Health(Out):
     status: Literal["ok"] = "ok"
     version: str
     schema_revision: str = Field(alias="schema")
+    drives: bool = Field(
+        description="whether it moves the studies on: of several servers of a database one does"
+    )
     compute: Literal["embedded", "none", "cluster"]
 
 

@@ -5,15 +5,25 @@ Depends on: pydantic.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from stillhouse_service.schemas.parts import MAX_TEXT, In, Resources
 
 
 def _is_left_out(value: object) -> bool:
     return value is None
+
+
+def _word(value: object) -> object:
+    # YAML reads a bare `off` as false.
+    return "off" if value is False else value
+
+
+Switch = Annotated[bool, Field(description="`on` and `off` are taken too")]
+EarlyStop = Annotated[Literal["off", "cautious", "bold"], BeforeValidator(_word)]
 
 
 class Budget(In):
@@ -33,6 +43,25 @@ class Budget(In):
         description="least gain a further trial must promise, a fraction",
         exclude_if=_is_left_out,
     )
+
+
+class Fidelity(In):
+    """Rungs of successive halving; without them every trial is trained to its end."""
+
+    recovery_epochs: list[int] = Field(
+        min_length=2,
+        max_length=8,
+        description="of each rung, rising; in the place of the training's own",
+        examples=[[1, 3, 9]],
+    )
+    reduction: int = Field(default=3, ge=2, le=10, description="one in so many goes on")
+
+    @field_validator("recovery_epochs")
+    @classmethod
+    def _rises(cls, epochs: list[int]) -> list[int]:
+        if epochs[0] < 1 or any(a >= b for a, b in pairwise(epochs)) or epochs[-1] > 100_000:
+            raise ValueError("must rise from at least 1, like [1, 3, 9]")
+        return epochs
 
 
 class OptimizerIn(In):
@@ -144,6 +173,26 @@ class StudySpec(In):
     seed: int = Field(default=0, ge=0, lt=2**31)
     surrogate: str = "forest"
     resources: Resources = Field(default_factory=dict)
+    reuse: Switch = Field(
+        default=True,
+        description="whether trials that build the same network and train it in the same way are "
+        "run once, and a network of the same shapes is timed once on a device",
+    )
+    probe: Switch = Field(
+        default=False,
+        description="whether the untrained network is timed first, and one that cannot be faster "
+        "than the best is not trained",
+    )
+    early_stop: EarlyStop = Field(
+        default="off",
+        description="whether a training ends as soon as its validation curve makes the limit on "
+        "accuracy unreachable",
+    )
+    fidelity: Fidelity | None = Field(
+        default=None,
+        description="successive halving: configs are trained a little, the best of them further",
+        exclude_if=_is_left_out,
+    )
     optimizer: OptimizerIn = OptimizerIn()
     engine: Literal["stillhouse", "distiller"] = Field(
         default="stillhouse",
@@ -172,6 +221,10 @@ class StudyChanges(In):
     parallel: int | None = Field(default=None, ge=1, le=64)
     seed: int | None = Field(default=None, ge=0, lt=2**31)
     resources: Resources | None = None
+    reuse: Switch | None = None
+    probe: Switch | None = None
+    early_stop: EarlyStop | None = None
+    fidelity: Fidelity | None = None
 
     def to_spec(self) -> dict[str, Any]:
         """Give the members that were sent."""

@@ -28,6 +28,15 @@ class Incumbent(Out):
     is_confirmed: bool = Field(description="whether its latency was measured again")
 
 
+class Saved(Out):
+    """What a study has not had to compute."""
+
+    n_twins: int = Field(description="trials with the result of another that came to the same")
+    n_not_trained: int = Field(description="trials whose untrained network was too slow to win")
+    n_ended_early: int = Field(description="trainings that could not reach the limit any more")
+    compute_s: float = Field(description="seconds of compute that all of these would have taken")
+
+
 class Study(Out):
     """A study and where it stands."""
 
@@ -38,7 +47,8 @@ class Study(Out):
     spec: StudySpec
     parameters: list[dict[str, Any]]
     counts: dict[str, int] = Field(
-        description="trials by state, `feasible` ones, and `brought`: imported or foreign"
+        description="trials by state, `feasible` ones, and `brought`: imported, foreign, or a "
+        "twin's"
     )
     baseline_measurement: dict[str, int | float] | None = Field(
         description="on the device, validation split: `p50_ms`, `p95_ms`, `validation_top1`, ..."
@@ -47,6 +57,7 @@ class Study(Out):
     experiment_id: str | None = Field(
         description="whose listed cases its trials are; null: an optimizer proposes them"
     )
+    saved: Saved
     incumbent: Incumbent | None
     final: dict[str, Any] | None = Field(description="the incumbent measured on the test split")
     finalized: dict[str, Any] | None = Field(

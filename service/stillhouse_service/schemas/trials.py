@@ -43,7 +43,15 @@ class Trial(Out):
     origin: str = Field(
         description="`initial`, `model`, `random`, `enqueued` or `listed` by an experiment; "
         "`imported` from a file, "
-        "`foreign`: of an earlier study, for the optimizer to learn from, no incumbent ever"
+        "`foreign`: of an earlier study, for the optimizer to learn from, no incumbent ever; "
+        "`twin`: it has the result of `twin_of`; "
+        "`promoted` from the rung below"
+    )
+    rung: int | None = Field(description="how far it was trained, from 0; null: there are no rungs")
+    promoted_from: str | None = Field(description="id of its config's trial at the rung below")
+    twin_of: str | None = Field(
+        description="id of the trial whose result it has, as both build the same network and train "
+        "it in the same way; null: it was run itself"
     )
     prediction: dict[str, int | float | None]
     seed: int
@@ -81,6 +89,15 @@ class TrialDetail(Trial):
         description="what is left of its weights and answers in each form from torch to the "
         "device: `Stage` of docs/protocol.md"
     )
+    latency_from: int | None = Field(
+        description="number of the trial that was timed for it, as it built the same network; "
+        "null: it was timed itself, or not yet"
+    )
+    probe: dict[str, Any] | None = Field(
+        description="what the device measured of the untrained network: `metrics`, and "
+        "`contradiction` where the later measurement said another thing; null: it was not probed"
+    )
+    ended_early: str | None = Field(description="why a `stopped` trial was ended; else null")
     schedule: dict[str, Any] | None = Field(description="the plain schedule that was run")
     training: dict[str, Any] | None = Field(description="the plain fine-tuning settings")
     history: list[dict[str, Any]] = Field(description="epoch by epoch, from compression")

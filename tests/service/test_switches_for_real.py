@@ -1,0 +1,177 @@
+"""Twins and probes on the digits with everything real: compute, OpenVINO, HTTP, a restart."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stillhouse_benchmark.backends import load_backend
+from stillhouse_benchmark.errors import JobFailed
+from stillhouse_benchmark.job import Bench, run_job
+from stillhouse_benchmark.protocol import Job
+
+pytestmark = [
+    pytest.mark.slow,  # a real study, and two servers that import torch
+    pytest.mark.timeout(600),
+]
+TEMPLATE = """\
+version: 1
+pruners:
+  filters:
+    class: L1RankedStructureParameterPruner
+    group_type: Filters
+    desired_sparsity: !float {low: 0.1, high: 0.8, default: 0.6}
+    weights: [conv2.weight]
+policies:
+  - pruner: {instance_name: filters}
+    epochs: [0]
+"""
+TRAINING = """\
+epochs: 1
+recovery_epochs: 1
+effective_train_size: 0.1
+lr: !float {low: 0.001, high: 0.01, log: true, default: 0.005}
+"""
+TIMING = {"n_compilations": 1, "max_aa_deviation": 10.0, "time_limit_s": 2.0}
+
+
+class Device:
+    """A host whose jobs are run by OpenVINO in this process."""
+
+    def __init__(self, server: Any, host: Any, folder: Path) -> None:
+        self.server, self._host, self._folder = server, host, folder
+        self.jobs: list[Job] = []
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._thread.join(timeout=120)
+
+    def _run(self) -> None:
+        backend = load_backend("openvino")
+        while not self._is_over.is_set():
+            try:
+                answer = self._host.ask(0.2)
+            except httpx.TransportError:  # the server is being restarted
+                time.sleep(0.1)
+                continue
+            if answer.status_code == 200:
+                self._do(answer.json(), backend)
+
+    def _do(self, lease: dict[str, Any], backend: Any) -> None:
+        job = Job.from_json(lease["job"])
+        self.jobs.append(job)
+        work = self._folder / job.id
+        work.mkdir(exist_ok=True)
+        for old in work.iterdir():
+            old.unlink()
+        files = _Files(self.server, self._folder)
+        bench = Bench(backend, files, work, self._folder / "ranks", self._folder)
+        try:
+            result = run_job(job, bench, lambda stage, fraction: None)
+        except JobFailed as failed:
+            self._host.fail(lease, failed.failure_class, reason=failed.reason)
+        else:
+            self._host.tell(lease, "result", result=result.to_json())
+
+
+class _Files(dict[str, Path]):
+    """Artifacts as files, fetched when they are asked for."""
+
+    def __init__(self, server: Any, folder: Path) -> None:
+        super().__init__()
+        self._server, self._folder = server, folder
+
+    def __contains__(self, sha256: object) -> bool:
+        return True
+
+    def __missing__(self, sha256: str) -> Path:
+        path = self._folder / sha256
+        path.write_bytes(self._server.artifacts.read(sha256))
+        self[sha256] = path
+        return path
+
+
+def _until(is_so: Any, what: str, timeout_s: float = 240.0) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def device(serve: Any, connect: Any, tmp_path: Path) -> Iterator[Device]:
+    server = serve(compute="embedded")
+    folder = tmp_path / "device"
+    folder.mkdir()
+    one = Device(server, connect(server), folder)
+    yield one
+    one.stop()
+
+
+def test_what_is_known_is_not_computed_again(device: Device, serve: Any, connect: Any) -> None:
+    server = device.server
+    recipe = {"epochs": 1, "effective_train_size": 0.3, "lr": 0.05}
+    wanted = {"model": "simplenet_cifar", "dataset": "digits", "recipe": recipe}
+    baseline = server.http.post("/v1/baselines", json=wanted).json()["id"]
+    _until(
+        lambda: server.get(f"/v1/baselines/{baseline}")["state"] == "complete", "a baseline", 120
+    )
+    study = server.study(
+        baseline=baseline,
+        template=TEMPLATE,
+        training=TRAINING,
+        probe="on",
+        constraints=["top1_drop <= 0.9"],
+        budget={"trials": 6},
+        timing=TIMING,
+        optimizer={"n_initial": 6},
+    )
+
+    def trials(at: Any) -> list[dict[str, Any]]:
+        rows = at.get(f"/v1/studies/{study}/trials")["items"]
+        return [at.get(f"/v1/trials/{row['id']}") for row in rows]
+
+    first = _until(
+        lambda: next((t for t in trials(server) if t["state"] == "complete"), None), "a trial"
+    )
+    twin = server.http.post(f"/v1/studies/{study}/trials", json={"config": first["config"]}).json()
+    assert (twin["twin_of"], twin["metrics"]) == (first["id"], first["metrics"])
+
+    # Another server takes over in the middle of it.
+    server.stop()
+    again = serve(compute="embedded")
+    device.server = again
+    device._host = connect(again)
+    _until(lambda: again.get(f"/v1/studies/{study}")["state"] == "finished", "the study's end", 400)
+    ended = trials(again)
+    run = [t for t in ended if t["origin"] != "twin"]
+    assert len(run) == 6  # the twin used no budget
+    for trial in run:
+        assert trial["state"] in ("complete", "stopped"), trial["failure"]
+        if trial["probe"] is None:
+            continue  # there was nothing to beat yet
+        assert trial["metrics"]["latency_ratio"] > 0
+        if trial["state"] == "stopped":
+            assert "top1" not in trial["metrics"]
+        else:
+            assert trial["latency_from"] is not None  # its probe's times, or an earlier trial's
+    probed = [t for t in run if t["probe"] is not None]
+    assert len(probed) >= 3
+    # 0.6 of the filters was the first to go; what keeps more of them is slower.
+    slower = [t for t in probed if t["state"] == "stopped"]
+    assert slower
+    n_timed = sum(job.timing is None and job.is_judged for job in device.jobs)
+    assert n_timed < len(device.jobs)
+    saved = again.get(f"/v1/studies/{study}")["saved"]
+    assert (saved["n_twins"], saved["n_not_trained"]) == (1, len(slower))
+    assert saved["compute_s"] > 0
