@@ -17,6 +17,7 @@ from stillhouse_service.schemas import Budget, StudySpec
 from stillhouse_service.simulation.law import Law, truth
 from stillhouse_service.simulation.optimum import TrueStudy
 from stillhouse_service.simulation.results import result
+from stillhouse_service.simulation.trial_run import try_out
 
 _SHAPES = {"a.weight": (32, 16, 3, 3), "b.weight": (64, 32, 3, 3), "a.bias": (32,)}
 
@@ -152,3 +153,9 @@ def test_a_study_whose_trials_are_run_outside_is_not_tried_out(run: Any, tmp_pat
     status, _, err = run("simulate", "study", str(tmp_path / "study.yaml"))
     assert status != 0
     assert "baseline" in err
+
+
+def test_a_study_that_probes_is_not_tried_out(tmp_path: Path) -> None:
+    spec = {"device": "CPU", "baseline": {"model": "m", "dataset": "d"}, "probe": True}
+    with pytest.raises(SpecRejected, match="probe"):
+        try_out(spec, Law(), tmp_path, 1, 1)
