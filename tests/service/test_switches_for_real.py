@@ -46,17 +46,25 @@ class Device:
 
     def __init__(self, server: Any, host: Any, folder: Path) -> None:
         self.server, self._host, self._folder = server, host, folder
+        self._backend = load_backend("openvino")
+        self.belong_to(server, host)
         self.jobs: list[Job] = []
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def belong_to(self, server: Any, host: Any) -> None:
+        """Be announced to a server, as what it is."""
+        about = {"runtime": self._backend.name, "runtime_version": self._backend.version}
+        host.device |= about
+        host.register()
+        self.server, self._host = server, host
 
     def stop(self) -> None:
         self._is_over.set()
         self._thread.join(timeout=120)
 
     def _run(self) -> None:
-        backend = load_backend("openvino")
         while not self._is_over.is_set():
             try:
                 answer = self._host.ask(0.2)
@@ -64,7 +72,7 @@ class Device:
                 time.sleep(0.1)
                 continue
             if answer.status_code == 200:
-                self._do(answer.json(), backend)
+                self._do(answer.json(), self._backend)
 
     def _do(self, lease: dict[str, Any], backend: Any) -> None:
         job = Job.from_json(lease["job"])
@@ -150,8 +158,7 @@ def test_what_is_known_is_not_computed_again(device: Device, serve: Any, connect
     # Another server takes over in the middle of it.
     server.stop()
     again = serve(compute="embedded")
-    device.server = again
-    device._host = connect(again)
+    device.belong_to(again, connect(again))
     _until(lambda: again.get(f"/v1/studies/{study}")["state"] == "finished", "the study's end", 400)
     ended = trials(again)
     run = [t for t in ended if t["origin"] != "twin"]
