@@ -313,10 +313,16 @@ class Host:
         n_baseline: int = 294,
         is_judged: bool = True,
     ) -> httpx.Response:
-        result = made_up_result(ratio, n_correct, n_baseline, self.spread)
+        result = self.measured(ratio, n_correct, n_baseline)
         if not is_judged:
             result["accuracy"] = None
         return self.tell(lease, "result", result=result)
+
+    def measured(
+        self, ratio: float = 1.0, n_correct: int = 294, n_baseline: int = 294
+    ) -> dict[str, Any]:
+        """What it would report."""
+        return made_up_result(ratio, n_correct, n_baseline, self.spread)
 
     def play(self, server: Server, study_id: str, ratios: list[float]) -> None:
         """Play compute and device until the study is over.

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from stillhouse_service import attempts, outcomes
+from stillhouse_benchmark.protocol import Result
+from stillhouse_service import attempts, leases, lives, outcomes
 
 SPARSITY, LR = "pruners.filters.final_sparsity", "training.lr"
 
@@ -18,9 +19,11 @@ def _config(sparsity: float, lr: float = 0.01) -> dict[str, float]:
 def _begun(server: Any, host: Any, **changes: Any) -> str:
     """A paused study, so that only what a test enqueues is run."""
     study: str = server.study(**({"budget": {"trials": 5}} | changes))
-    server.http.post(f"/v1/studies/{study}/pause")
-    assert host.measure(host.lease()).status_code == 204
-    assert server.http.post(f"/v1/studies/{study}/pause").status_code == 200
+    lease = host.lease()
+    with server.store.begin() as work:  # at once: in between a trial might be proposed
+        baseline = Result.from_json(host.measured())
+        leases.result(work, lease["id"], lease["token"], baseline)
+        lives.pause_study(work, study)
     return study
 
 
