@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from sqlalchemy import event
 from suites.filled_database import Filled
 
 from stillhouse_optimizer.propose import propose
@@ -26,6 +27,7 @@ from stillhouse_service.built_network import built_network
 from stillhouse_service.incumbents import observed, problem_of
 from stillhouse_service.settings import Settings
 from stillhouse_service.store import Store
+from stillhouse_service.tables import StageRow
 
 
 @contextmanager
@@ -68,8 +70,7 @@ def overheads(http: httpx.Client, filled: Filled, n: int) -> list[list[Any]]:
     ids = {"worker_id": known["id"], "device_id": known["devices"][0]["id"]}
     study = filled.run(n + 1)
     told, proposed, offered = [], [], []
-    news = threading.Event()
-    filled.store.on_commit(lambda _: news.set())  # looking all the time would slow the driver down
+    compute_waits = _hear_of_compute(filled.store)
     lease = http.post("/v1/leases", json={**ids, "wait_s": 30}).json()
     for _ in range(n):
         report = {"token": lease["token"], "result": _result()}
@@ -77,9 +78,9 @@ def overheads(http: httpx.Client, filled: Filled, n: int) -> list[list[Any]]:
         told.append(timed(partial(_told, http, path, report)))
         begun_s = time.perf_counter()
         with _ThreadedLease(http, ids) as waiting:  # the host asks again at once, as hosts do
-            while not filled.is_waiting():
-                news.wait(1.0)
-                news.clear()
+            while not compute_waits.wait(1.0) and not filled.is_waiting():
+                pass
+            compute_waits.clear()
             proposed.append((time.perf_counter() - begun_s) * 1e3)
             filled.compute()
             computed_s = time.perf_counter()
@@ -95,6 +96,27 @@ def overheads(http: httpx.Client, filled: Filled, n: int) -> list[list[Any]]:
         ["compressed -> job in the host's hand", *summary(offered), None],
         ["all but the proposal", *summary(whole), 100],
     ]
+
+
+def _hear_of_compute(store: Store) -> threading.Event:
+    """Give an event that is set when a stage for compute has been committed.
+
+    Asking the database for it all the time would take the server's time.
+    """
+    is_added, is_committed = threading.Event(), threading.Event()
+
+    def on_insert(_mapper: object, _connection: object, stage: StageRow) -> None:
+        if stage.lane == "compute":
+            is_added.set()
+
+    def on_commit(_: object) -> None:
+        if is_added.is_set():
+            is_added.clear()
+            is_committed.set()
+
+    event.listen(StageRow, "after_insert", on_insert)
+    store.on_commit(on_commit)
+    return is_committed
 
 
 def _proposals(store: Store, study_id: str, n: int) -> list[float]:

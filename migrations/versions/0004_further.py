@@ -29,10 +29,16 @@ def upgrade() -> None:
         trial.add_column(sa.Column("rung", sa.Integer(), nullable=True))
         trial.add_column(sa.Column("promoted_from", sa.String(32), nullable=True))
         trial.create_index("ix_trial_built", ["study_id", "built"])
+        trial.drop_index("ix_trial_counts")
+        trial.create_index(
+            "ix_trial_counts", ["study_id", "state", "is_feasible", "origin", "rung"]
+        )
 
 
 def downgrade() -> None:
     with op.batch_alter_table("trial") as trial:
+        trial.drop_index("ix_trial_counts")
+        trial.create_index("ix_trial_counts", ["study_id", "state", "is_feasible", "origin"])
         trial.drop_index("ix_trial_built")
         trial.drop_column("promoted_from")
         trial.drop_column("rung")

@@ -44,6 +44,11 @@ class Commit:
     moved: frozenset[str] | None = field(default_factory=frozenset)
     changed: frozenset[str] | None = field(default_factory=frozenset)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits for it: that a device lives is looked up where it matters."""
+        return not self.topics and self.moved == frozenset() and self.changed == frozenset()
+
 
 ANYTHING = Commit(frozenset(get_args(Topic)), None, None)
 

@@ -134,9 +134,11 @@ def _open_postgres(url: URL) -> Engine:
             url,
             pool_size=10,
             max_overflow=40,
+            pool_use_lifo=True,  # the connection used last knows the statements
             json_serializer=_to_json,
             connect_args={
                 "application_name": "stillhouse",
+                "prepare_threshold": 1,  # few statements, asked all day: planned once
                 "connect_timeout": int(BUSY_TIMEOUT_S),
                 "options": f"-c lock_timeout={BUSY_TIMEOUT_S:g}s -c timezone=UTC",
                 **_KEEPALIVE,

@@ -169,13 +169,14 @@ class Driver:
             is_tick = now_s >= looked_at_s + _TICK_S
             looked_at_s = now_s if is_tick else looked_at_s
             self._guarded("compute reports", self._take_reports)
+            # Before whatever comes round by itself: somebody waits for what has just moved.
+            self._guarded("studies", self._advance_moved)
             if is_tick:
                 self._guarded("leases", self._expire_leases)
             self._guarded("compute", self._hand_out)
             if is_tick:
                 self._guarded("watchdog", self._watch)
-            self._guarded("studies", partial(self._advance_studies, is_tick))
-            if is_tick:
+                self._guarded("sweep", self._sweep)
                 self._guarded("baselines", self._say_what_baselines_wait_for)
             self._wake.wait(_TICK_S)
 
@@ -348,21 +349,24 @@ class Driver:
                     reason = why[baseline_id]
                     baseline.progress = {} if reason is None else {_WAITS: reason}
 
-    def _advance_studies(self, is_tick: bool) -> None:
-        """Advance the studies of which something has moved, and at a tick some that run.
+    def _advance_moved(self) -> None:
+        """Advance the studies of which something has moved."""
+        with self._moved_lock:
+            moved, self._moved = self._moved, set()
+        for study_id in sorted(moved):
+            self._guarded(study_id, partial(self._advance, study_id))
+
+    def _sweep(self) -> None:
+        """Advance some of the studies that run.
 
         What time alone brings, the end of a budget, may wait for its turn: a thousand studies that
         run must not cost more than a few, nor hold up the one that has moved.
         """
-        with self._moved_lock:
-            moved, self._moved = self._moved, set()
-        if is_tick:
-            with self._store.read() as view:
-                running = view.studies.ids_in([StudyState.RUNNING])
-            turn = in_turn(running, self._swept_to, _N_IN_TURN)
-            self._swept_to = turn[-1] if turn else ""
-            moved.update(turn)
-        for study_id in sorted(moved):
+        with self._store.read() as view:
+            running = view.studies.ids_in([StudyState.RUNNING])
+        turn = in_turn(running, self._swept_to, _N_IN_TURN)
+        self._swept_to = turn[-1] if turn else ""
+        for study_id in turn:
             self._guarded(study_id, partial(self._advance, study_id))
 
     def _advance(self, study_id: str) -> None:

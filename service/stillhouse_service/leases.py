@@ -119,7 +119,7 @@ def claim_all(
             stage = next((one for one in found if one not in chosen), None)
         chosen.append(stage)
     stages = [stage for stage in chosen if stage is not None]
-    at_hand = _read_ahead(work, stages)
+    at_hand = _read_ahead(work, stages) if stages else None
     answers: list[Lease | ServiceError | None] = []
     for device, stage in zip(devices, chosen, strict=True):
         try:

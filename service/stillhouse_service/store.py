@@ -44,6 +44,7 @@ from stillhouse_service.transitions import Spent, Transition, describe
 
 Stateful = BaselineRow | StudyRow | TrialRow | StageRow | AttemptRow
 USER = "user"  # somebody without a token
+_KEPT = "kept"  # in a session's info: the rows it has read
 _CHANGED = "changed"  # in a session's info: the studies whose answer will be another
 _TOUCHED = "touched"  # the studies of which any row was written; none: it may be any study's
 _UNSHOWN = {"progress"}  # of a trial: what its study's answer does not show
@@ -182,6 +183,7 @@ class Store:
         self._clock = clock or (DatabaseClock() if self._is_shared else utc_now)
         self._writing = sessionmaker(engine, expire_on_commit=False)
         event.listen(self._writing, "before_flush", _note_changes)
+        event.listen(self._writing, "loaded_as_persistent", _keep)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
@@ -229,7 +231,7 @@ class Store:
                 frozenset(work.moved),
                 None if touched is None else frozenset(touched),
             )
-            if self._is_shared:
+            if self._is_shared and not commit.is_quiet:
                 announce(session, self.origin, now, commit)
         tell(work.transitions)
         self.heard(commit)
@@ -247,6 +249,11 @@ class Store:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
             yield UnitOfWork(session, self._clock(), USER)
+
+
+def _keep(session: Session, row: object) -> None:
+    """Keep a row until its transaction ends: what is looked up again is not read again."""
+    session.info.setdefault(_KEPT, []).append(row)
 
 
 def _note_changes(session: Session, _context: object, _instances: object) -> None:

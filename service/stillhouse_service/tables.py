@@ -144,7 +144,7 @@ class TrialRow(_Lived, Base):
     __tablename__ = "trial"
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
-        Index("ix_trial_counts", "study_id", "state", "is_feasible", "origin"),
+        Index("ix_trial_counts", "study_id", "state", "is_feasible", "origin", "rung"),
         Index("ix_trial_built", "study_id", "built"),
     )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

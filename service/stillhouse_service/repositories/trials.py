@@ -229,7 +229,9 @@ class Trials:
 
         A config that goes on to the next rung has been counted.
         """
-        is_started = and_(TrialRow.origin.not_in(BROUGHT), TrialRow.promoted_from.is_(None))
+        # Both are in the index of the counts: no row is read.
+        is_lowest = or_(TrialRow.rung.is_(None), TrialRow.rung == 0)
+        is_started = and_(TrialRow.origin.not_in(BROUGHT), is_lowest)
         query = select(func.count(), func.count().filter(is_started)).where(
             TrialRow.study_id == study_id
         )
