@@ -170,7 +170,7 @@ def test_what_is_known_is_not_computed_again(device: Device, serve: Any, connect
         assert trial["metrics"]["latency_ratio"] > 0
         if trial["state"] == "stopped":
             assert "top1" not in trial["metrics"]
-        else:
+        elif trial["metrics"].get("n_measurements", 1) == 1:  # the winner was timed again
             assert trial["latency_from"] is not None  # its probe's times, or an earlier trial's
     probed = [t for t in run if t["probe"] is not None]
     assert len(probed) >= 3
