@@ -52,6 +52,7 @@ async def simulated_workers(
     import distributed
 
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it narrates every connection
+    logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)  # these die on purpose
     tasks.world = tasks.World(law, stage_s)
     scheduler_class: Any = distributed.Scheduler
     worker_class: Any = distributed.Worker
