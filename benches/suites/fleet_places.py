@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from record import Cell
+from suites.filled_database import TEMPLATE
 
 from stillhouse_service import attempts, lives, outcomes
 from stillhouse_service.artifacts import ArtifactStore
@@ -39,21 +40,6 @@ LEASE_REQUEST = (
     "POST /v1/leases HTTP/1.1\r\nHost: x\r\nStillhouse-Protocol: 1\r\n"
     "Content-Type: application/json\r\nContent-Length: {n}\r\n\r\n{body}"
 )
-TEMPLATE = """\
-version: 1
-pruners:
-  filters:
-    class: L1RankedStructureParameterPruner_AGP
-    group_type: Filters
-    initial_sparsity: 0.05
-    final_sparsity: !float {low: 0.1, high: 0.8}
-    weights: [layer1.0.conv1.weight]
-policies:
-  - pruner: {instance_name: filters}
-    starting_epoch: 0
-    ending_epoch: 3
-    frequency: 1
-"""
 
 
 class Filled:
