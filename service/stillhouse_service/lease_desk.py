@@ -18,6 +18,7 @@ from stillhouse_benchmark.protocol import Lease
 from stillhouse_service import leases
 from stillhouse_service.errors import ServiceError
 from stillhouse_service.settings import Settings
+from stillhouse_service.states import AttemptState
 from stillhouse_service.store import Store
 from stillhouse_service.tables import DeviceRow
 
@@ -136,8 +137,9 @@ class LeaseDesk:
                 return None  # the transaction that writes says what is wrong
             if view.now - device.last_seen_at >= timedelta(seconds=seen_s):
                 return None  # that it lives is to be written down
-            if view.stages.holders([device.id]):
-                return None
+            last = view.overview.last_attempts_of(device.id, 1)
+            if any(one.state in (AttemptState.RUNNING, AttemptState.FAILED) for one in last):
+                return None  # it gives up what it held; or is trusted again after a failure
             names = leases.serves(device)
             if view.stages.next_for_device(names, view.now) is not None:
                 return None
