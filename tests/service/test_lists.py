@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waits import wait_until
 
 from stillhouse import Client
 
@@ -90,7 +91,12 @@ def test_a_study_is_the_same_in_a_list(server: Any) -> None:
     listed = server.get("/v1/studies")["items"]
     assert [one["counts"]["feasible"] for one in listed] == [0, 0, 0, 3]
     assert [one["incumbent"] is None for one in listed] == [True, True, True, False]
-    assert listed == [server.get(f"/v1/studies/{one['id']}") for one in listed]
+
+    def is_alike() -> bool:  # the watchdog may write a reason between two looks
+        listed = server.get("/v1/studies")["items"]
+        return bool(listed == [server.get(f"/v1/studies/{one['id']}") for one in listed])
+
+    wait_until(is_alike, "the list and each study to be alike")
 
 
 @on_both
