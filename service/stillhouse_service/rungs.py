@@ -63,11 +63,13 @@ def promote(work: UnitOfWork, study: StudyRow, n: int, is_last: bool, who: str) 
 def all_failed(work: UnitOfWork, study: StudyRow) -> str | None:
     """Say that a rung came to nothing, where the study ends without a best; none: it did not."""
     trials = work.trials.rungs_of(study.id)
+    top = len(study.spec["fidelity"]["recovery_epochs"]) - 1
     found = []
     for rung in sorted({int(t.rung) for t in trials if t.rung is not None}):
         of_rung = [t for t in trials if t.rung == rung]
         if all(t.state in (TrialState.FAILED, TrialState.UNSUPPORTED) for t in of_rung):
-            found.append(f"all {len(of_rung)} trials of rung {rung} failed, so none went on")
+            end = "came through" if rung == top else "went on"
+            found.append(f"all {len(of_rung)} trials of rung {rung} failed, so none {end}")
     return "; ".join(found) or None
 
 

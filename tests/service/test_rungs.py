@@ -30,7 +30,7 @@ class Player:
         self.server, self.host = server, host
         self.orders: list[dict[str, Any]] = []
         self.data: list[str] = []  # what each device job was judged on
-        self.is_failing = False
+        self.fails_at: set[int] = set()  # trainings of so many epochs fail
 
     def compute(self) -> None:
         """Do every training that waits; a low rung leaves a checkpoint."""
@@ -40,7 +40,7 @@ class Player:
             with self.server.store.begin() as work:
                 stage = work.stages.stage(stage_id)
                 attempt = attempts.start(work, stage, "scripted compute", None)
-                if self.is_failing:
+                if stage.order["training"]["recovery_epochs"] in self.fails_at:
                     failure = Failure("compress", "diverged", "the loss is not a number")
                     attempts.fail(work, attempt, failure, self.server.settings)
                     continue
@@ -142,11 +142,22 @@ def test_a_rate_that_looks_at_the_end_is_trained_anew(server: Any, host: Any) ->
 def test_a_rung_whose_trials_all_failed_is_told(server: Any, host: Any) -> None:
     study = _study(server, budget={"trials": 3})
     player = Player(server, host)
-    player.is_failing = True
+    player.fails_at = {1}
     shown = player.play(study)
     assert shown["state"] == "finished"
     assert "all 3 trials of rung 0 failed, so none went on" in shown["reason"]
     assert shown["incumbent"] is None
+
+
+def test_a_higher_rung_whose_trials_all_failed_is_told(server: Any, host: Any) -> None:
+    study = _study(server, budget={"trials": 3})
+    player = Player(server, host)
+    player.fails_at = {9}
+    shown = player.play(study)
+    assert shown["state"] == "finished"
+    # Each failed one leaves its place, so that all three have tried.
+    assert "all 3 trials of rung 2 failed, so none came through" in shown["reason"]
+    assert "rung 0" not in shown["reason"]
 
 
 def test_low_rungs_are_judged_on_their_own_images(server: Any, host: Any) -> None:

@@ -68,11 +68,10 @@ class Device:
         while not self._is_over.is_set():
             try:
                 answer = self._host.ask(0.2)
-            except httpx.TransportError:  # the server is being restarted
+                if answer.status_code == 200:
+                    self._do(answer.json(), self._backend)
+            except httpx.TransportError:  # the server is being restarted; its job is lost, too
                 time.sleep(0.1)
-                continue
-            if answer.status_code == 200:
-                self._do(answer.json(), self._backend)
 
     def _do(self, lease: dict[str, Any], backend: Any) -> None:
         job = Job.from_json(lease["job"])
