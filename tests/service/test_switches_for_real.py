@@ -207,13 +207,13 @@ COUNTED = {"template": LEVELS, "objectives": ["params"], "constraints": ["top1_d
 ENDED_EARLY = COUNTED | {
     "training": RATE + "recovery_epochs: 3\n",
     "early_stop": "bold",
-    "budget": {"trials": 9},
+    "budget": {"trials": 7},
     "optimizer": {"n_initial": 9},
 }
 RUNGS = COUNTED | {
     "training": RATE,
     "fidelity": {"recovery_epochs": [1, 2], "validation_images": [60], "reduction": 2},
-    "budget": {"trials": 6},
+    "budget": {"trials": 4},
     "optimizer": {"n_initial": 4},
 }
 
@@ -251,7 +251,10 @@ def test_early_stops_and_rungs_are_the_same_with_a_restart_in_the_middle(
         return study
 
     def is_over(at: Any, *studies: str) -> bool:
-        return all(at.get(f"/v1/studies/{one}")["state"] == "finished" for one in studies)
+        try:
+            return all(at.get(f"/v1/studies/{one}")["state"] == "finished" for one in studies)
+        except httpx.TimeoutException:  # server and device share this process, and its one lock
+            return False
 
     whole = [begin(ENDED_EARLY), begin(RUNGS)]
     _until(lambda: is_over(server, *whole), "the end of the studies", 400)
@@ -270,7 +273,7 @@ def test_early_stops_and_rungs_are_the_same_with_a_restart_in_the_middle(
 
     climbed = [server.get(f"/v1/trials/{t['id']}") for t in _rows(server, whole[1])]
     low, top = ([t for t in climbed if t["rung"] == rung] for rung in (0, 1))
-    assert len(low) == 6 and 1 <= len(top) <= 3  # one in two goes on
+    assert len(low) == 4 and 1 <= len(top) <= 2  # one in two goes on
     by_id = {t["id"]: t for t in climbed}
     for trial in low:
         assert (trial["state"], trial["n_images"], len(trial["history"])) == ("stopped", 60, 2)
@@ -287,8 +290,8 @@ def test_early_stops_and_rungs_are_the_same_with_a_restart_in_the_middle(
     # The same two again, and another server takes over in the middle of both.
     again = [begin(ENDED_EARLY), begin(RUNGS)]
     _until(
-        lambda: all(sum(_is_told(t) for t in _rows(server, one)) >= 3 for one in again),
-        "three trials of each",
+        lambda: all(sum(_is_told(t) for t in _rows(server, one)) >= 2 for one in again),
+        "two trials of each",
     )
     server.stop()
     other = serve(compute="embedded")
