@@ -86,8 +86,8 @@ class Fidelity(In):
             )
         if images and (images[0] < 1 or any(a > b for a, b in pairwise(images))):
             raise ValueError("must rise from at least 1, like [100, 200]")
-        of_low_rungs: list[float] = [*(images or [math.inf] * (len(epochs) - 1))]
-        sizes = [*of_low_rungs, math.inf]
+        whole = math.inf
+        sizes = [*images, whole] if images is not None else [whole] * len(epochs)
         for rung, (lower, higher) in enumerate(pairwise(zip(epochs, sizes, strict=True))):
             if lower == higher:
                 raise ValueError(
