@@ -186,7 +186,7 @@ class _Watch:
         while not self._is_over.wait(_LOOK_S):
             scheduler = self._client.scheduler
             if scheduler is None:
-                return  # this worker is being closed
+                return  # the client was closed: this worker ends
             try:
                 is_set = self._client.sync(
                     scheduler.event_is_set,
