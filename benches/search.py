@@ -5,7 +5,7 @@ Depends on: numpy, stillhouse_optimizer, stillhouse_compression, stillhouse_serv
 Probe and de-duplication on the stepped networks of the optimiser bench: ``as asked`` knows nothing
 of built networks and trains every trial, ``built`` knows which configs come to the same, ``probe``
 times the untrained network first and leaves what cannot be faster than the best. Early stops and
-successive halving are replayed on recorded validation curves of the digits
+successive halving (suites/digits_rungs.py) are replayed on recorded validation curves of the digits
 (suites/digits_curves.py).
 
 Runs and curves are kept one to a line and never run twice, so an interrupted bench goes on where it
@@ -21,7 +21,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +30,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from record import RESULTS, Cell, record
-from suites import digits_curves
-from suites.digits_table import BOUND, RANGES
+from suites import digits_curves, digits_rungs
 from suites.optimiser_networks import LATENCY_NOISE, LEVELS, Network
 
 from stillhouse_compression.early_stop import EarlyStop
 from stillhouse_optimizer import Observation, Problem, propose
-from stillhouse_optimizer.halving import Climber, highest, lifted, promotable
 from stillhouse_service.probes import cannot_beat
 
 MODES = ("as asked", "built", "probe")
 KIND = "stepped"
 N_TRAININGS, N_SEEDS, N_INSTANCES = 40, 20, 3
 OPTIMISER_RUNS = RESULTS / "optimiser.runs.jsonl"
+RUNGS = RESULTS / "search.rungs.jsonl"
 RUNS, CURVES = RESULTS / "search.runs.jsonl", RESULTS / "search.curves.jsonl"
-RUNGS, ETA = (1, 3, 9), 3
-N_CONFIGS = 18  # of the 27 of one learning rate
 DROPS = (0.01, 0.02, 0.03)
 N_ORDERS = 20
 Found = dict[tuple[str, str, int], dict[str, Any]]  # level, mode, seed
@@ -63,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.curves:
         digits_curves.run_missing(CURVES, until - time.monotonic())
     if not options.summarise:
+        digits_rungs.run_missing(RUNGS, CURVES, N_SEEDS, until - time.monotonic())
         _run_missing(RUNS, options.seeds, until)
     runs = _read(RUNS)
     curves = digits_curves.read(CURVES)
@@ -71,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {
             "probe": _probe_table(runs),
             "early_stop": _early_stop_table(curves),
-            "halving": _halving_table(curves),
+            "halving": digits_rungs.table(RUNGS, CURVES),
         },
         {
             "runs": len(runs),
@@ -227,126 +225,6 @@ def _replay(mode: str, wanted: float, curves: Sequence[Sequence[float]]) -> Sequ
         wrong += is_able
         spared += n - at
     return hopeless, ended, able, wrong, spared
-
-
-def _halving_table(
-    curves: dict[digits_curves.Key, Sequence[float]],
-) -> tuple[Sequence[str], Sequence[Sequence[Cell]]]:
-    """Full trainings beside rungs, on the half of the digits table with the lower learning rate."""
-    titles = ["search", "seeds", "best, over the lowest there is", "epochs", "epochs, of full"]
-    half = {key[:-1]: curve for key, curve in curves.items() if key[-1] == 0}
-    if len(half) < 27:
-        print(f"{27 - len(half)} curves are missing: --curves records them", file=sys.stderr)
-        return titles, []
-    table = _Table(half)
-    found = {
-        name: [search(table, seed) for seed in range(N_SEEDS)]
-        for name, search in {"full trainings": _full, "halving, 1 – 3 – 9": _halved}.items()
-    }
-    full = float(np.mean([epochs for _, epochs in found["full trainings"]]))
-    rows: list[Sequence[Cell]] = []
-    for name, runs in found.items():
-        ratios = [100 * (best / table.lowest() - 1) for best, _ in runs]
-        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-        epochs = float(np.mean([epochs for _, epochs in runs]))
-        rows.append(
-            [
-                name,
-                len(runs),
-                f"+{middle:.1f} % ({low:.1f}–{high:.1f})",
-                f"{epochs:.0f}",
-                f"{100 * epochs / full:.0f} %",
-            ]
-        )
-    return titles, rows
-
-
-class _Table:
-    """Recorded accuracies at every number of epochs, and latencies, of 27 configs."""
-
-    def __init__(self, curves: dict[digits_curves.Key, Sequence[float]]) -> None:
-        self._curves, self._dense = curves, digits_curves.dense_top1(CURVES)
-        lines = map(json.loads, (RESULTS / "replay.trials.jsonl").read_text().splitlines())
-        rows = {tuple(line["config"][name] for name in RANGES): line for line in lines}
-        self._rows = {key: rows[(*key, 0)] for key in curves}
-        names = list(RANGES)[:-1]
-        self.problem = Problem.from_mapping(
-            {
-                "parameters": [
-                    {"name": name, "kind": "int", "low": 0, "high": 2, "default": 0}
-                    for name in names
-                ],
-                "constraints": [f"top1_drop <= {BOUND}"],
-                "n_initial": 5,
-            }
-        )
-
-    def measure(self, config: Mapping[str, Any], n_epochs: int) -> dict[str, float]:
-        """What a training of so many epochs was found to be."""
-        key = self._key(config)
-        drop = self._dense - self._curves[key][n_epochs - 1]
-        return {"latency_ratio": self._rows[key]["latency_ratio"], "top1_drop": drop}
-
-    def features(self, columns: Mapping[str, Any]) -> dict[str, Any]:
-        """What each config leaves of the dense network."""
-        found = [
-            self._rows[tuple(int(value) for value in row)]
-            for row in zip(*(columns[name] for name in list(RANGES)[:-1]), strict=True)
-        ]
-        names = ("mac_share", "param_share")
-        return {name: np.array([row[name] for row in found]) for name in names}
-
-    def lowest(self) -> float:
-        """The lowest latency that keeps the limit after all epochs."""
-        kept = [
-            row["latency_ratio"]
-            for key, row in self._rows.items()
-            if self._dense - self._curves[key][-1] <= BOUND
-        ]
-        return float(min(kept))
-
-    def _key(self, config: Mapping[str, Any]) -> tuple[int, ...]:
-        return tuple(int(config[name]) for name in list(RANGES)[:-1])
-
-
-def _full(table: _Table, seed: int) -> tuple[float, int]:
-    """The best that full trainings find, and their epochs."""
-    history: list[Observation] = []
-    best = math.inf
-    for _ in range(N_CONFIGS):
-        (proposal,) = propose(table.problem, history, [], seed, cheap_features=table.features)
-        metrics = table.measure(proposal.config, RUNGS[-1])
-        history.append(Observation(proposal.config, metrics))
-        if metrics["top1_drop"] <= BOUND:
-            best = min(best, metrics["latency_ratio"])
-    return best, N_CONFIGS * RUNGS[-1]
-
-
-def _halved(table: _Table, seed: int) -> tuple[float, int]:
-    """The best of the top rung, and the epochs of all: each goes on where the one below ended."""
-    climbers: list[Climber] = []
-    configs: dict[str, Mapping[str, Any]] = {}
-    n_epochs = n_configs = 0
-    while True:
-        key = promotable(table.problem, climbers, len(RUNGS), ETA, n_configs == N_CONFIGS)
-        if key is None and n_configs == N_CONFIGS:
-            break
-        below = next((one for one in climbers if one.key == key), None)
-        if below is None:
-            known = highest(lifted(table.problem, climbers, len(RUNGS)))
-            history = [Observation(configs[one.key], one.metrics) for one in known]
-            (proposal,) = propose(table.problem, history, [], seed, cheap_features=table.features)
-            config, rung = proposal.config, 0
-            n_configs += 1
-        else:
-            config, rung = configs[below.key], below.rung + 1
-        n_epochs += RUNGS[rung] - (RUNGS[rung - 1] if rung else 0)
-        name = str(len(climbers))
-        configs[name] = config
-        climbers.append(Climber(name, rung, table.measure(config, RUNGS[rung]), came_from=key))
-    top = [one.metrics or {} for one in climbers if one.rung == len(RUNGS) - 1]
-    kept = [m["latency_ratio"] for m in top if m["top1_drop"] <= BOUND]
-    return min(kept, default=math.inf), n_epochs
 
 
 def _share(part: float, whole: float) -> str:

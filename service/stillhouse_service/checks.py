@@ -81,6 +81,7 @@ def check_study(
             problems.append(Problem(f"objectives[{i}]", message))
     problems += _constraint_problems(spec, usable)
     problems += _switch_problems(spec)
+    problems += _image_problems(spec, usable)
     if spec.engine == "distiller" and computes_here:
         from stillhouse_compression.original import missing_distiller  # on use: it loads torch
 
@@ -180,6 +181,26 @@ def _switch_problems(spec: StudySpec) -> list[Problem]:
             message = "needs a limit on accuracy, such as `top1_drop <= 0.02`"
             problems.append(Problem("early_stop", message))
     return problems
+
+
+def _image_problems(spec: StudySpec, baseline: BaselineRow | None) -> list[Problem]:
+    """Hold the images of the rungs against the validation split."""
+    images = spec.fidelity.validation_images if spec.fidelity is not None else None
+    if images is None or baseline is None:
+        return []
+    from stillhouse_compression import datasets  # on use: it loads torch
+
+    info = datasets.dataset_info(baseline.dataset)
+    low, high = info.n_classes, info.splits["validation"] - 1
+    return [
+        Problem(
+            f"fidelity.validation_images[{rung}]",
+            f"must lie between {low} (one of each class) and {high}: the validation split of "
+            f"{baseline.dataset} has {high + 1}, got {n}",
+        )
+        for rung, n in enumerate(images)
+        if not low <= n <= high
+    ]
 
 
 def _impossible(constraint: Constraint, baseline: BaselineRow | None) -> str | None:

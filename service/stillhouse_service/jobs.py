@@ -65,7 +65,8 @@ def job_of(
             candidate_outputs=file(candidate, "probe_outputs"),
             baseline_outputs=file(baseline, "probe_outputs"),
         ),
-        data=file(baseline, f"data_{split}"),
+        # A trial of a low rung is judged on images of its own, the baseline beside it.
+        data=file(candidate if f"data_{split}" in candidate else baseline, f"data_{split}"),
         split=split,
         settings=JobSettings.from_json(
             {name: value for name, value in stage.order["settings"].items() if value is not None}

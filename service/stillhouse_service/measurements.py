@@ -6,8 +6,10 @@ are worked out here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from stillhouse_service.tables import MeasurementRow
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
@@ -69,3 +71,13 @@ def of_baseline(result: Mapping[str, Any]) -> dict[str, float]:
         "validation_top5": counts["top5_correct"] / counts["n_images"],
         "n_images": counts["n_images"],
     }
+
+
+def n_images_of(measured: Sequence[MeasurementRow]) -> int | None:
+    """Count the validation images behind a trial's accuracy; none: it has not been judged."""
+    counts = [
+        int(row.result["accuracy"]["candidate"]["n_images"])
+        for row in measured
+        if row.split == "validation" and row.result.get("accuracy")
+    ]
+    return counts[-1] if counts else None

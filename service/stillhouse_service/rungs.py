@@ -1,9 +1,9 @@
 """Successive halving: configs are trained a little, and the best of them further.
 
-A rung is a number of recovery epochs. Every training of a config at a rung is a trial of its own,
-so all of it lives with the trials: who goes on is decided from stored rows, inside the transaction
-that starts the next training. A trial of a low rung ends as `stopped`, with what was measured of
-it; only one of the top rung is `complete`, and can be the best.
+A rung is a number of recovery epochs, and of images to be judged on. Every training of a config at
+a rung is a trial of its own, so all of it lives with the trials: who goes on is decided from stored
+rows, inside the transaction that starts the next training. A trial of a low rung ends as `stopped`,
+with what was measured of it; only one of the top rung is `complete`, and can be the best.
 
 Depends on: the store, stillhouse_optimizer.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillhouse_optimizer.halving import Climber, highest, lifted, promotable
+from stillhouse_optimizer.halving import Climber, highest, lifted, promotable, status_of_low
 from stillhouse_optimizer.spec import Observation, Problem
 from stillhouse_service import fidelity, incumbents, listed, outcomes
 from stillhouse_service.repositories.trials import TWIN
@@ -63,11 +63,13 @@ def promote(work: UnitOfWork, study: StudyRow, n: int, is_last: bool, who: str) 
 def all_failed(work: UnitOfWork, study: StudyRow) -> str | None:
     """Say that a rung came to nothing, where the study ends without a best; none: it did not."""
     trials = work.trials.rungs_of(study.id)
+    top = len(study.spec["fidelity"]["recovery_epochs"]) - 1
     found = []
     for rung in sorted({int(t.rung) for t in trials if t.rung is not None}):
         of_rung = [t for t in trials if t.rung == rung]
         if all(t.state in (TrialState.FAILED, TrialState.UNSUPPORTED) for t in of_rung):
-            found.append(f"all {len(of_rung)} trials of rung {rung} failed, so none went on")
+            end = "came through" if rung == top else "went on"
+            found.append(f"all {len(of_rung)} trials of rung {rung} failed, so none {end}")
     return "; ".join(found) or None
 
 
@@ -77,7 +79,7 @@ def history(
     """Show told trials to the optimizer, by number.
 
     Without twins, whose results are there once already. Of a config that has climbed rungs the
-    highest, its accuracy moved to where the top rung would have it.
+    highest, its accuracy moved to where the top rung is expected to have it.
     """
     own = [trial for trial in trials if trial.origin != TWIN]
     epochs = fidelity.epochs_of(spec)
@@ -85,6 +87,7 @@ def history(
         return [incumbents.observed(trial) for trial in own]
     known = climbers([trial for trial in own if trial.rung is not None])
     climbed = {one.key: one for one in highest(lifted(problem, known, len(epochs)))}
+    top, low = len(epochs) - 1, status_of_low(known, len(epochs))
     shown = []
     for trial in own:
         if trial.rung is None:
@@ -93,7 +96,7 @@ def history(
             shown.append(
                 incumbents.observed(trial)
                 if one.metrics is None
-                else Observation(trial.config, one.metrics, "complete")
+                else Observation(trial.config, one.metrics, "complete" if one.rung == top else low)
             )
     return shown
 
@@ -130,6 +133,8 @@ def _start(work: UnitOfWork, study: StudyRow, below: TrialRow, who: str) -> None
     order = listed.order_of(work, study, trial, details["schedule"], details["training"])
     order = fidelity.at(study.spec, rung, order)
     goes_on = order["training"].get("lr_schedule", "cosine") in _OPEN_ENDED
+    # A rung that only judges on more images has no epoch left to train.
+    goes_on = goes_on or order["training"] == details["training"]
     if goes_on and CHECKPOINT in below.artifacts:
         order[CHECKPOINT] = below.artifacts[CHECKPOINT]
         reason = f"goes on where trial {below.number} ended"

@@ -250,9 +250,7 @@ def _train(
         "card_text": store.put(card_text(trained.card).encode(), "text/markdown"),
     }
     for split in ("validation", "test"):
-        manifest, parts = store_split(store, order["dataset"], split)
-        artifacts[f"data_{split}"] = manifest
-        artifacts |= {f"data_{split}_{i}": part for i, part in enumerate(parts)}
+        artifacts |= store_split(store, order["dataset"], split)
     details = {"layers": trained.layers, "history": trained.history, "card": trained.card}
     return _answer(artifacts, trained.metrics, details)
 
@@ -283,6 +281,8 @@ def _compress(
         "weights": store.put(made.weights),
         "probe_outputs": store.put(made.probe_outputs, "application/x-npy"),
     }
+    if (part := order.get("judged_on")) is not None:
+        artifacts |= store_split(store, order["dataset"], "validation", part=part)
     if kept.last is not None:
         try:
             artifacts["checkpoint"] = store.put(kept.last)

@@ -14,7 +14,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stillhouse_service import incumbents, known_latency, listed, savings, schemas, transfers
+from stillhouse_service import (
+    incumbents,
+    known_latency,
+    listed,
+    measurements,
+    savings,
+    schemas,
+    transfers,
+)
 from stillhouse_service.finalized import finalized
 from stillhouse_service.operations import Operation
 from stillhouse_service.report.proposals import why_proposed
@@ -127,6 +135,7 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
             "probe": row.details.get("probe"),
             "ended_early": row.progress.get("reason") if row.state == TrialState.STOPPED else None,
             "latency_from": known_latency.number_of(measured),
+            "n_images": measurements.n_images_of(measured),
             "layers": measured[-1].result["layers"] if measured else [],
             "sparsity": row.details.get("sparsity", []),
             "survival": row.details.get("survival", []),

@@ -119,7 +119,8 @@ def test_a_ring_between_subscribing_and_waiting_is_heard() -> None:
 @pytest.mark.parametrize("max_shard_bytes", [7 * 3072, 100 * 3072, 64 * 2**20])
 def test_shards_put_together_are_the_split(tmp_path: Path, max_shard_bytes: int) -> None:
     store = ArtifactStore(tmp_path)
-    stored, parts = store_split(store, "digits", "validation", max_shard_bytes)
+    named = store_split(store, "digits", "validation", max_shard_bytes)
+    stored, parts = named["data_validation"], list(named.values())[1:]
     manifest = DataManifest.from_json(json.loads(store.read(stored.sha256)))
     images, labels = load_split("digits", "validation")
     shards = [np.load(io.BytesIO(store.read(shard.sha256))) for shard in manifest.shards]
@@ -129,5 +130,5 @@ def test_shards_put_together_are_the_split(tmp_path: Path, max_shard_bytes: int)
         *(shard.sha256 for shard in manifest.shards),
         manifest.labels.sha256,
     }
-    again, _ = store_split(store, "digits", "validation", max_shard_bytes)
+    again = store_split(store, "digits", "validation", max_shard_bytes)["data_validation"]
     assert again == stored

@@ -29,7 +29,8 @@ class Player:
     def __init__(self, server: Any, host: Any) -> None:
         self.server, self.host = server, host
         self.orders: list[dict[str, Any]] = []
-        self.is_failing = False
+        self.data: list[str] = []  # what each device job was judged on
+        self.fails_at: set[int] = set()  # trainings of so many epochs fail
 
     def compute(self) -> None:
         """Do every training that waits; a low rung leaves a checkpoint."""
@@ -39,13 +40,15 @@ class Player:
             with self.server.store.begin() as work:
                 stage = work.stages.stage(stage_id)
                 attempt = attempts.start(work, stage, "scripted compute", None)
-                if self.is_failing:
+                if stage.order["training"]["recovery_epochs"] in self.fails_at:
                     failure = Failure("compress", "diverged", "the loss is not a number")
                     attempts.fail(work, attempt, failure, self.server.settings)
                     continue
                 attempts.succeed(work, attempt)
                 self.orders.append(stage.order)
                 made = self.server._compressed(stage.order)
+                if part := stage.order.get("judged_on"):
+                    made["artifacts"]["data_validation"] = self.server._file(f"images {part}")
                 if stage.order["keeps_checkpoint"]:
                     text = f"checkpoint of {stage.id}"
                     made["artifacts"]["checkpoint"] = self.server._file(text)
@@ -56,6 +59,7 @@ class Player:
         if answer.status_code != 200:
             return False
         lease = answer.json()
+        self.data.append(lease["job"]["data"]["sha256"])
         content = self.server.artifacts.read(lease["job"]["candidate"]["sha256"]).decode()
         ratio, lost = 1.0, 0
         if "{" in content:
@@ -73,6 +77,10 @@ class Player:
                 return shown
             self.compute()
             self.measure()
+
+
+def _on(*images: int) -> dict[str, Any]:
+    return RUNGS | {"validation_images": list(images)}
 
 
 def _study(server: Any, **changes: Any) -> str:
@@ -134,11 +142,55 @@ def test_a_rate_that_looks_at_the_end_is_trained_anew(server: Any, host: Any) ->
 def test_a_rung_whose_trials_all_failed_is_told(server: Any, host: Any) -> None:
     study = _study(server, budget={"trials": 3})
     player = Player(server, host)
-    player.is_failing = True
+    player.fails_at = {1}
     shown = player.play(study)
     assert shown["state"] == "finished"
     assert "all 3 trials of rung 0 failed, so none went on" in shown["reason"]
     assert shown["incumbent"] is None
+
+
+def test_a_higher_rung_whose_trials_all_failed_is_told(server: Any, host: Any) -> None:
+    study = _study(server, budget={"trials": 3})
+    player = Player(server, host)
+    player.fails_at = {9}
+    shown = player.play(study)
+    assert shown["state"] == "finished"
+    # Each failed one leaves its place, so that all three have tried.
+    assert "all 3 trials of rung 2 failed, so none came through" in shown["reason"]
+    assert "rung 0" not in shown["reason"]
+
+
+def test_low_rungs_are_judged_on_their_own_images(server: Any, host: Any) -> None:
+    study = _study(server, fidelity=_on(50, 100), seed=7, budget={"trials": 9})
+    player = Player(server, host)
+    assert player.play(study)["state"] == "finished"
+    judged = [
+        (order["training"]["recovery_epochs"], order.get("judged_on")) for order in player.orders
+    ]
+    low, middle = {"n_images": 50, "seed": 7}, {"n_images": 100, "seed": 7}
+    for epochs, on in judged:  # the same images for all trials of a rung, the highest on all
+        assert on == {1: low, 3: middle, 9: None}[epochs]
+    trials = _trials(server, study)
+    whole = player.data[0]  # the check of the baseline
+    sets = {t["rung"]: t["artifacts"].get("data_validation", whole) for t in trials}
+    assert len(set(sets.values())) == 3
+    assert set(player.data) == {whole, *sets.values(), player.data[-1]}  # and the test split
+    assert player.data.count(sets[0]) == 9
+    stopped = next(t for t in trials if t["rung"] == 0)
+    assert "judged on 50 of the validation images" in stopped["progress"]["reason"]
+    report = server.http.get(f"/v1/studies/{study}/report", params={"format": "md"}).text
+    assert "Rungs: 9 configs were trained for 1 recovery epoch, judged on 50" in report
+
+
+def test_a_rung_may_only_judge_on_more_images(server: Any, host: Any) -> None:
+    training = TRAINING.replace("constant", "cosine")
+    rule = {"recovery_epochs": [2, 2], "validation_images": [60]}
+    study = _study(server, training=training, fidelity=rule, budget={"trials": 3})
+    player = Player(server, host)
+    assert player.play(study)["state"] == "finished"
+    # It trains no further, so the learning rate that looks at the end has come to its end.
+    assert ["checkpoint" in order for order in player.orders] == [False, False, False, True]
+    assert [order.get("judged_on") is None for order in player.orders] == [False] * 3 + [True]
 
 
 def test_another_server_goes_on_where_the_rungs_stood(serve: Any, connect: Any) -> None:
@@ -169,6 +221,12 @@ def test_another_server_goes_on_where_the_rungs_stood(serve: Any, connect: Any) 
         ({"fidelity": {"recovery_epochs": [3, 1]}}, "fidelity.recovery_epochs"),
         ({"fidelity": {"recovery_epochs": [0, 1]}}, "fidelity.recovery_epochs"),
         ({"fidelity": RUNGS | {"reduction": 1}}, "fidelity.reduction"),
+        ({"fidelity": {"recovery_epochs": [3, 3]}}, "fidelity.validation_images"),
+        ({"fidelity": _on(100)}, "fidelity.validation_images"),
+        ({"fidelity": _on(100, 200, 300)}, "fidelity.validation_images"),
+        ({"fidelity": _on(200, 100)}, "fidelity.validation_images"),
+        ({"fidelity": _on(9, 100)}, "fidelity.validation_images[0]"),
+        ({"fidelity": _on(100, 300)}, "fidelity.validation_images[1]"),
         ({"training": TRAINING + "recovery_epochs: 2\n"}, "fidelity"),
         ({"early_stop": "bold"}, "early_stop"),
     ],

@@ -1,4 +1,4 @@
-"""Twins and probes on the digits with everything real: compute, OpenVINO, HTTP, a restart."""
+"""Switches on the digits with everything real: compute, OpenVINO, HTTP, restarts."""
 
 from __future__ import annotations
 
@@ -68,11 +68,10 @@ class Device:
         while not self._is_over.is_set():
             try:
                 answer = self._host.ask(0.2)
-            except httpx.TransportError:  # the server is being restarted
+                if answer.status_code == 200:
+                    self._do(answer.json(), self._backend)
+            except httpx.TransportError:  # the server is being restarted; its job is lost, too
                 time.sleep(0.1)
-                continue
-            if answer.status_code == 200:
-                self._do(answer.json(), self._backend)
 
     def _do(self, lease: dict[str, Any], backend: Any) -> None:
         job = Job.from_json(lease["job"])
@@ -182,3 +181,133 @@ def test_what_is_known_is_not_computed_again(device: Device, serve: Any, connect
     saved = again.get(f"/v1/studies/{study}")["saved"]
     assert (saved["n_twins"], saved["n_not_trained"]) == (1, len(slower))
     assert saved["compute_s"] > 0
+
+
+LEVELS = """\
+version: 1
+pruners:
+  filters:
+    class: L1RankedStructureParameterPruner
+    group_type: Filters
+    desired_sparsity: !choice [0.3, 0.6, 0.97]
+    weights: [conv2.weight]
+policies:
+  - pruner: {instance_name: filters}
+    epochs: [0]
+"""
+RATE = """\
+epochs: 1
+effective_train_size: 0.1
+batch_size: 32
+lr_schedule: constant
+lr: !float {low: 0.002, high: 0.01, log: true, default: 0.005}
+"""
+# An objective that is no time, so that two runs of one study measure the same.
+COUNTED = {"template": LEVELS, "objectives": ["params"], "constraints": ["top1_drop <= 0.2"]}
+ENDED_EARLY = COUNTED | {
+    "training": RATE + "recovery_epochs: 3\n",
+    "early_stop": "bold",
+    "budget": {"trials": 7},
+    "optimizer": {"n_initial": 9},
+}
+RUNGS = COUNTED | {
+    "training": RATE,
+    "fidelity": {"recovery_epochs": [1, 2], "validation_images": [60], "reduction": 2},
+    "budget": {"trials": 4},
+    "optimizer": {"n_initial": 4},
+}
+
+
+def _told(server: Any, study: str) -> list[dict[str, Any]]:
+    """What came of each trial, but for times."""
+    rows = server.get(f"/v1/studies/{study}/trials?page_size=100")["items"]
+    numbers = {row["id"]: row["number"] for row in rows}
+    names = ("top1", "top1_drop", "top1_drop_high", "top1_high", "params", "validation_top1")
+    return [
+        {
+            **{name: row[name] for name in ("number", "state", "config", "rung", "seed")},
+            "below": numbers.get(row["promoted_from"]),
+            "by": row["progress"].get("by"),
+            "metrics": {name: (row["metrics"] or {}).get(name) for name in names},
+            "is_feasible": row["is_feasible"],
+        }
+        for row in rows
+    ]
+
+
+def test_early_stops_and_rungs_are_the_same_with_a_restart_in_the_middle(
+    device: Device, serve: Any, connect: Any
+) -> None:
+    server = device.server
+    recipe = {"epochs": 3, "effective_train_size": 0.6, "lr": 0.05, "batch_size": 32}
+    wanted = {"model": "simplenet_cifar", "dataset": "digits", "recipe": recipe}
+    baseline = server.http.post("/v1/baselines", json=wanted).json()["id"]
+    _until(
+        lambda: server.get(f"/v1/baselines/{baseline}")["state"] == "complete", "a baseline", 120
+    )
+
+    def begin(asked: dict[str, Any]) -> str:
+        study: str = server.study(baseline=baseline, timing=TIMING, **asked)
+        return study
+
+    def is_over(at: Any, *studies: str) -> bool:
+        try:
+            return all(at.get(f"/v1/studies/{one}")["state"] == "finished" for one in studies)
+        except httpx.TimeoutException:  # server and device share this process, and its one lock
+            return False
+
+    whole = [begin(ENDED_EARLY), begin(RUNGS)]
+    _until(lambda: is_over(server, *whole), "the end of the studies", 400)
+
+    early = [server.get(f"/v1/trials/{t['id']}") for t in _rows(server, whole[0])]
+    lost = [t for t in early if t["progress"].get("by") == "early_stop"]
+    assert lost, [(t["state"], t["config"], t["metrics"]) for t in early]
+    for trial in lost:
+        assert trial["state"] == "stopped" and trial["is_feasible"] is False
+        assert len(trial["history"]) < 4  # of one epoch and three
+        assert "could reach" in trial["ended_early"]
+        assert trial["metrics"]["top1_drop_low"] > 0.2
+        assert "top1" not in trial["metrics"]  # the device has never seen it
+    saved = server.get(f"/v1/studies/{whole[0]}")["saved"]
+    assert saved["n_ended_early"] == len(lost) and saved["compute_s"] > 0
+
+    climbed = [server.get(f"/v1/trials/{t['id']}") for t in _rows(server, whole[1])]
+    low, top = ([t for t in climbed if t["rung"] == rung] for rung in (0, 1))
+    assert len(low) == 4 and 1 <= len(top) <= 2  # one in two goes on
+    by_id = {t["id"]: t for t in climbed}
+    for trial in low:
+        assert (trial["state"], trial["n_images"], len(trial["history"])) == ("stopped", 60, 2)
+        n_wrong = 60 * (1 - trial["metrics"]["top1"])
+        assert n_wrong == pytest.approx(round(n_wrong))  # of sixty images
+    for trial in top:
+        below = by_id[trial["promoted_from"]]
+        assert (trial["state"], trial["n_images"], len(trial["history"])) == ("complete", 300, 3)
+        assert trial["history"][:2] == below["history"]  # it went on where that one ended
+        assert trial["artifacts"]["weights"] != below["artifacts"]["weights"]
+    ended = server.get(f"/v1/studies/{whole[1]}")
+    assert ended["incumbent"]["trial_id"] in {t["id"] for t in top}
+
+    # The same two again, and another server takes over in the middle of both.
+    again = [begin(ENDED_EARLY), begin(RUNGS)]
+    _until(
+        lambda: all(sum(_is_told(t) for t in _rows(server, one)) >= 2 for one in again),
+        "two trials of each",
+    )
+    server.stop()
+    other = serve(compute="embedded")
+    device.belong_to(other, connect(other))
+    _until(lambda: is_over(other, *again), "the end of the studies", 400)
+    for uninterrupted, interrupted in zip(whole, again, strict=True):
+        assert _told(other, interrupted) == _told(other, uninterrupted)
+        ends = [other.get(f"/v1/studies/{one}") for one in (uninterrupted, interrupted)]
+        assert ends[0]["incumbent"]["number"] == ends[1]["incumbent"]["number"]
+        assert ends[0]["final"]["top1"] == ends[1]["final"]["top1"]
+
+
+def _rows(server: Any, study: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = server.get(f"/v1/studies/{study}/trials?page_size=100")["items"]
+    return items
+
+
+def _is_told(trial: dict[str, Any]) -> bool:
+    return trial["state"] in ("complete", "stopped", "failed")

@@ -138,6 +138,10 @@ def _print(trial: TrialDetail, console: Console) -> None:
         console.print(f"the trial that was run: {trial.json['twin_of']}")
     if trial.json.get("latency_from") is not None:
         console.print(f"its latency is that of trial {trial.json['latency_from']}")
+    if trial.json.get("rung") is not None:
+        n_images = trial.json.get("n_images")
+        judged = "" if n_images is None else f", judged on {n_images} validation images"
+        console.print(f"rung {trial.json['rung']}{judged}")
     if (trial.json.get("probe") or {}).get("contradiction"):
         console.print(trial.json["probe"]["contradiction"], soft_wrap=True)
     for title, rows in (

@@ -71,7 +71,8 @@ function head(trial, study) {
     h("p", { class: "eyebrow" }, "Trial of ", link(`/studies/${study.id}`, study.name)),
     h("div", { class: "head" }, h("h1", {}, `Trial ${trial.number}`), state(trial.state), trial.id === best ? h("span", { class: "badge enough" }, "best feasible") : null),
     h("p", {}, trial.why_proposed, trial.twin_of ? [" ", link(`/trials/${trial.twin_of}`, "The trial that was run"), "."] : null),
-    trial.promoted_from ? h("p", { class: "soft" }, `Rung ${trial.rung}; trained further than `, link(`/trials/${trial.promoted_from}`, "the trial of the rung below"), ".") : null,
+    trial.rung === null ? null : h("p", { class: "soft" }, `Rung ${trial.rung}`, judged(trial, study),
+      trial.promoted_from ? ["; taken further than ", link(`/trials/${trial.promoted_from}`, "the trial of the rung below")] : "", "."),
     trial.latency_from === null ? null : h("p", { class: "soft" }, timed(trial)),
     trial.ended_early ? note(`${trial.ended_early.charAt(0).toUpperCase()}${trial.ended_early.slice(1)}.`) : null,
     trial.probe && trial.probe.contradiction ? note(`${trial.probe.contradiction}.`) : null,
@@ -80,6 +81,13 @@ function head(trial, study) {
     h("p", { class: "buttons" },
       best && best !== trial.id ? link(`/compare?trials=${best},${trial.id}`, "Compare with the best") : null,
       h("span", { class: "soft" }, h("code", {}, trial.id), `, seed ${trial.seed}`)));
+}
+
+/** On how much of the validation split its accuracy stands. */
+function judged({ n_images: n }, { baseline_measurement: baseline }) {
+  const all = baseline && baseline.n_images;
+  if (!n) return "";
+  return all && n < all ? `, judged on ${n} of the ${all} validation images` : `, judged on all ${n} validation images`;
 }
 
 /** Whose latency it has, where it was not timed itself. */

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stillhouse_service.report import explained, front_words, sentences, tables, wording
+from stillhouse_service.report import (
+    explained,
+    front_words,
+    rung_words,
+    sentences,
+    tables,
+    wording,
+)
 from stillhouse_service.report.facts import Facts
 
 Json = Mapping[str, Any]
@@ -42,6 +49,7 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
     yield sentences.threshold_note(facts)
     yield sentences.noise_note(facts)
     yield sentences.saved_note(facts)
+    yield rung_words.sentence(facts)
     if facts.front is not None:
         yield "## The front"
         yield front_words.sentence(facts.front)

@@ -5,10 +5,11 @@ Depends on: pydantic.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from stillhouse_service.schemas.parts import MAX_TEXT, In, Resources
 
@@ -51,17 +52,49 @@ class Fidelity(In):
     recovery_epochs: list[int] = Field(
         min_length=2,
         max_length=8,
-        description="of each rung, rising; in the place of the training's own",
+        description="of each rung, rising; in the place of the training's own. Two rungs may train "
+        "alike where the lower one is judged on fewer images",
         examples=[[1, 3, 9]],
+    )
+    validation_images: list[int] | None = Field(
+        default=None,
+        description="how many images of the validation split each rung but the highest is judged "
+        "on, rising; the highest is always judged on all of them. Left out: so is every rung",
+        examples=[[100, 200]],
+        exclude_if=_is_left_out,
+        validate_default=True,
     )
     reduction: int = Field(default=3, ge=2, le=10, description="one in so many goes on")
 
     @field_validator("recovery_epochs")
     @classmethod
     def _rises(cls, epochs: list[int]) -> list[int]:
-        if epochs[0] < 1 or any(a >= b for a, b in pairwise(epochs)) or epochs[-1] > 100_000:
+        if epochs[0] < 1 or any(a > b for a, b in pairwise(epochs)) or epochs[-1] > 100_000:
             raise ValueError("must rise from at least 1, like [1, 3, 9]")
         return epochs
+
+    @field_validator("validation_images")
+    @classmethod
+    def _fits_the_rungs(cls, images: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        epochs = info.data.get("recovery_epochs")
+        if epochs is None:  # told already
+            return images
+        if images is not None and len(images) != len(epochs) - 1:
+            raise ValueError(
+                f"must name one number for each rung but the highest, which is judged on all: "
+                f"{len(epochs) - 1} for these {len(epochs)} rungs, got {len(images)}"
+            )
+        if images and (images[0] < 1 or any(a > b for a, b in pairwise(images))):
+            raise ValueError("must rise from at least 1, like [100, 200]")
+        whole = math.inf
+        sizes = [*images, whole] if images is not None else [whole] * len(epochs)
+        for rung, (lower, higher) in enumerate(pairwise(zip(epochs, sizes, strict=True))):
+            if lower == higher:
+                raise ValueError(
+                    f"rungs {rung} and {rung + 1} are the same: both train {lower[0]} recovery "
+                    "epochs and are judged on the same images; wanted more of either at the higher"
+                )
+        return images
 
 
 class OptimizerIn(In):

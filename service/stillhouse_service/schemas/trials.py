@@ -93,6 +93,10 @@ class TrialDetail(Trial):
         description="number of the trial that was timed for it, as it built the same network; "
         "null: it was timed itself, or not yet"
     )
+    n_images: int | None = Field(
+        description="validation images that the device has counted its accuracy on; a low rung may "
+        "have fewer than the split. null: none yet"
+    )
     probe: dict[str, Any] | None = Field(
         description="what the device measured of the untrained network: `metrics`, and "
         "`contradiction` where the later measurement said another thing; null: it was not probed"
