@@ -147,6 +147,6 @@ def _propose_one(
     row = tried.first_new(rows)
     if row is None:
         row = tried.any_new(rng)
-    weights = {} if transfer is None else transfer.weights
-    notes = (*evidence.notes, *described(weights))
-    return Proposal(space.decode(row), "model", belief.explain(row), notes, weights)
+    told = (transfer.weights, transfer.agreements) if transfer is not None else ({}, {})
+    notes = (*evidence.notes, *described(told[0]))
+    return Proposal(space.decode(row), "model", belief.explain(row), notes, *told)

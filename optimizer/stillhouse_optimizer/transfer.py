@@ -24,6 +24,7 @@ from stillhouse_optimizer.forest import Model, standard
 from stillhouse_optimizer.inputs import Inputs
 from stillhouse_optimizer.ranking import (
     FEWEST_RANKED,
+    agreement,
     is_dropped,
     rank_weights,
     ranking_losses,
@@ -94,7 +95,13 @@ def _with(x: Array, column: _Column | None) -> Array:
 
 
 class Transfer:
-    """What sources say, prepared for one proposal."""
+    """What sources say, prepared for one proposal.
+
+    Attributes:
+        weights: Source -> metric -> how much it counts, 0..1.
+        agreements: Source -> metric -> Kendall's rank correlation of what the source by itself
+            predicts of this study's trials with what was measured, -1..1.
+    """
 
     def __init__(
         self, problem: Problem, space: Space, inputs: Inputs, sources: Sequence[Source]
@@ -111,7 +118,7 @@ class Transfer:
         self._inputs = inputs
         self._sources = [(source, *rows_of(space, source)) for source in sources]
         self.weights: dict[str, dict[str, float]] = {source.name: {} for source in sources}
-        self.notes: list[str] = []
+        self.agreements: dict[str, dict[str, float]] = {source.name: {} for source in sources}
 
     def blended(
         self,
@@ -140,6 +147,10 @@ class Transfer:
         self._count(target, dict.fromkeys((name for name, _ in usable), 0.0))
         if not usable:
             return own()
+        told = [column.model.predict(x)[0] for _, column in usable]
+        for (name, _), of_source in zip(usable, told, strict=True):
+            if (tau := agreement(of_source, y)) is not None:
+                self.agreements[name][target.metric] = tau
         wide = self._wide(terms, x.shape[1])
         if len(y) < FEWEST_RANKED:
             members = [(column, self._on_top(wide, column, x, y, seed)) for _, column in usable]
@@ -148,7 +159,6 @@ class Transfer:
             return Blend([(share, None, own()), *((share, *member) for member in members)])
         unseen = [_left_out(terms, x, y)]
         draws = [seed, 0x7A]
-        told = [column.model.predict(x)[0] for _, column in usable]
         losses = ranking_losses([*unseen, *told], y, np.random.default_rng(draws))
         usable = [
             pair

@@ -58,12 +58,14 @@ class Facts:
         trials: Its Trials in `number` order; the winner may come as a Trial with details.
         baseline: Its Baseline.
         front: Its Front, of several objectives.
+        transfer: Its Transfer, of one that learns from other studies.
     """
 
     study: Json
     trials: Sequence[Json]
     baseline: Json
     front: Json | None = None
+    transfer: Json | None = None
 
     @property
     def complete(self) -> list[Json]:

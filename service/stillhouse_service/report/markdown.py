@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stillhouse_service.report import explained, front_words, sentences, tables, wording
+from stillhouse_service.report import (
+    explained,
+    front_words,
+    sentences,
+    tables,
+    transfer_words,
+    wording,
+)
 from stillhouse_service.report.facts import Facts
 
 Json = Mapping[str, Any]
@@ -48,6 +55,10 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
         columns = ["trial", *map(wording.label, facts.front["objectives"]), "limits"]
         rows_on_front = front_words.rows(facts.front)
         yield _table(columns, rows_on_front) if rows_on_front else ""
+    if facts.transfer is not None:
+        yield "## Learned from other studies"
+        yield _text(" ".join(transfer_words.sentences(facts.transfer)))
+        yield _table(transfer_words.columns(facts.transfer), transfer_words.rows(facts.transfer))
     yield "## What mattered, and which way to turn it"
     analysed: Json = (importance or {}).get("metrics", {})
     if not analysed:

@@ -21,6 +21,8 @@ from stillhouse_service.report import (
     importance_figures,
     sentences,
     tables,
+    transfer_figures,
+    transfer_words,
     wording,
 )
 from stillhouse_service.report.facts import Facts
@@ -46,6 +48,7 @@ def render_html(
     importance: Json | None,
     environment: Json,
     front: Json | None = None,
+    transfer: Json | None = None,
 ) -> str:
     """Render the report.
 
@@ -58,11 +61,12 @@ def render_html(
         environment: What the server runs on: `{"python": "3.11.9", "packages": {...}, ...}`,
             strings or mappings of strings.
         front: Its Front, of several objectives.
+        transfer: Its Transfer, of a study that learns from others.
 
     Returns:
         A whole HTML page that loads nothing from anywhere.
     """
-    facts = Facts(study, trials, baseline, front)
+    facts = Facts(study, trials, baseline, front, transfer)
     plots = _Plots()
     return TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
@@ -80,6 +84,7 @@ def render_html(
         history=plots.keep("history", figures.history(facts)),
         tradeoff=plots.keep("tradeoff", figures.tradeoff(facts)),
         **_front(front, plots),
+        **_transfer(transfer, plots),
         **_importance(facts, importance, plots),
         layers=plots.keep("layers", figures.layer_times(facts)),
         layer_rows=tables.layer_rows(facts),
@@ -128,6 +133,18 @@ def _front(front: Json | None, plots: _Plots) -> dict[str, Any]:
         "front_rows": front_words.rows(front),
         "front_plot": plots.keep("front", front_figures.front_plot(front)),
         "front_volume": plots.keep("volume", front_figures.volume_plot(front)),
+    }
+
+
+def _transfer(transfer: Json | None, plots: _Plots) -> dict[str, Any]:
+    """What the report shows of a study that learns from others."""
+    if transfer is None:
+        return {"learned": []}
+    return {
+        "learned": transfer_words.sentences(transfer),
+        "learned_columns": transfer_words.columns(transfer),
+        "learned_rows": transfer_words.rows(transfer),
+        "learned_plot": plots.keep("transfer", transfer_figures.weights_plot(transfer)),
     }
 
 
