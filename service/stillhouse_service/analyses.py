@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from stillhouse_service import report, transfers, views
+from stillhouse_service import contradictions, report, transfers, views
 from stillhouse_service.checks import search_problem
 from stillhouse_service.errors import Conflict
 from stillhouse_service.fronts import front_of
@@ -188,6 +188,7 @@ class Analyses:
             front = Front.model_validate(front_of(view, study)) if has_front else None
             is_learning = bool(study.spec.get("transfer"))
             learned = transfers.shown(view, study) if is_learning else None
+            contradicted = contradictions.told(view, study_id)
         return report.render(
             form,
             shown.model_dump(mode="json", by_alias=True),
@@ -197,6 +198,7 @@ class Analyses:
             report.describe_environment(),
             None if front is None else front.model_dump(mode="json"),
             None if learned is None else Transfer.model_validate(learned).model_dump(mode="json"),
+            contradicted,
         )
 
     def importance_page(self, study_id: str) -> str:

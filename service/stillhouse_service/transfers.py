@@ -88,8 +88,8 @@ def shown(view: UnitOfWork, study: StudyRow) -> dict[str, Any]:
     named = study.spec.get("transfer") or []
     if not named:
         raise Conflict(f"study {study.id} learns from no other: it was made without `transfer`")
-    history = view.trials.weights_of(study.id, KEPT)
-    agreed = dict(view.trials.weights_of(study.id, AGREED))
+    history = view.trials.details_of(study.id, KEPT)
+    agreed = dict(view.trials.details_of(study.id, AGREED))
     now = history[-1][1] if history else {}
     agreed_now = agreed.get(history[-1][0], {}) if history else {}
     space = Space(problem_of(study)) if _is_known(study) else None

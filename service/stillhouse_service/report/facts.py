@@ -59,6 +59,8 @@ class Facts:
         baseline: Its Baseline.
         front: Its Front, of several objectives.
         transfer: Its Transfer, of one that learns from other studies.
+        contradictions: `number` and `reason` of trials whose probe said another latency than their
+            measurement.
     """
 
     study: Json
@@ -66,6 +68,7 @@ class Facts:
     baseline: Json
     front: Json | None = None
     transfer: Json | None = None
+    contradictions: Sequence[Json] = ()
 
     @property
     def complete(self) -> list[Json]:

@@ -29,11 +29,14 @@ def render(
     environment: Json,
     front: Json | None = None,
     transfer: Json | None = None,
+    contradictions: Sequence[Json] = (),
 ) -> str:
     """Render the report; the other arguments are those of `render_html`."""
     if form == "html":
-        return render_html(study, trials, baseline, importance, environment, front, transfer)
-    facts = Facts(study, trials, baseline, front, transfer)
+        return render_html(
+            study, trials, baseline, importance, environment, front, transfer, contradictions
+        )
+    facts = Facts(study, trials, baseline, front, transfer, contradictions)
     if form == "md":
         return render_markdown(facts, importance, environment)
     said = {
@@ -45,6 +48,7 @@ def render(
                 sentences.split_note(facts),
                 sentences.threshold_note(facts),
                 sentences.noise_note(facts),
+                sentences.probe_note(facts),
                 "" if front is None else front_words.sentence(front),
                 "" if transfer is None else " ".join(transfer_words.sentences(transfer)),
             )
@@ -62,6 +66,7 @@ def render(
         "baseline": baseline,
         "front": front,
         "transfer": transfer,
+        "contradictions": contradictions,
         "importance": importance,
         "environment": environment,
     }

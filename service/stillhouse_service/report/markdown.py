@@ -49,6 +49,7 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
     yield sentences.threshold_note(facts)
     yield sentences.noise_note(facts)
     yield sentences.saved_note(facts)
+    yield _text(sentences.probe_note(facts))
     if facts.front is not None:
         yield "## The front"
         yield front_words.sentence(facts.front)

@@ -49,6 +49,7 @@ def render_html(
     environment: Json,
     front: Json | None = None,
     transfer: Json | None = None,
+    contradictions: Sequence[Json] = (),
 ) -> str:
     """Render the report.
 
@@ -62,11 +63,12 @@ def render_html(
             strings or mappings of strings.
         front: Its Front, of several objectives.
         transfer: Its Transfer, of a study that learns from others.
+        contradictions: `number` and `reason` of trials whose probe the measurement contradicted.
 
     Returns:
         A whole HTML page that loads nothing from anywhere.
     """
-    facts = Facts(study, trials, baseline, front, transfer)
+    facts = Facts(study, trials, baseline, front, transfer, contradictions)
     plots = _Plots()
     return TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
@@ -77,6 +79,7 @@ def render_html(
         threshold_note=sentences.threshold_note(facts),
         noise_note=sentences.noise_note(facts),
         saved_note=sentences.saved_note(facts),
+        probe_note=sentences.probe_note(facts),
         cards=tables.cards(facts),
         summary=[tables.comparison_cells(row) for row in facts.summary()],
         finalized_note=sentences.finalized_note(facts),
