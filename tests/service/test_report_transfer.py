@@ -81,6 +81,14 @@ def test_the_report_tells_sources_and_priors_in_every_form(
         "!choice {choices: [L1RankedStructureParameterPruner_AGP, "
         "L2RankedStructureParameterPruner_AGP], prior: {L2RankedStructureParameterPruner_AGP: 3}}",
     )
+    wrong = believed.replace("AGP: 3}", "AGP: 0}")
+    answer = server.http.post("/v1/studies", json=server.spec(template=wrong))
+    assert answer.status_code == 422
+    (problem,) = answer.json()["problems"]
+    assert problem["path"] == (
+        "template.pruners.filters.class.prior.L2RankedStructureParameterPruner_AGP"
+    )
+    assert "a weight lies between 1e-6 and 1e6, got 0.0" in problem["message"]
     study = server.study(
         template=believed, budget={"trials": 6}, optimizer={"n_initial": 4}, transfer=[source]
     )
