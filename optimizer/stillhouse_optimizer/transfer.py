@@ -103,6 +103,11 @@ class Transfer:
             predicts of this study's trials with what was measured, -1..1.
     """
 
+    @property
+    def is_dropped(self) -> bool:
+        """Whether no source was kept for any metric that was modelled."""
+        return not self._has_any
+
     def __init__(
         self, problem: Problem, space: Space, inputs: Inputs, sources: Sequence[Source]
     ) -> None:
@@ -119,6 +124,7 @@ class Transfer:
         self._sources = [(source, *rows_of(space, source)) for source in sources]
         self.weights: dict[str, dict[str, float]] = {source.name: {} for source in sources}
         self.agreements: dict[str, dict[str, float]] = {source.name: {} for source in sources}
+        self._has_any = False
 
     def blended(
         self,
@@ -155,6 +161,7 @@ class Transfer:
         if len(y) < FEWEST_RANKED:
             members = [(column, self._on_top(wide, column, x, y, seed)) for _, column in usable]
             share = 1.0 / (1 + len(members))
+            self._has_any = True
             self._count(target, {name: share for name, _ in usable})
             return Blend([(share, None, own()), *((share, *member) for member in members)])
         unseen = [_left_out(terms, x, y)]
@@ -165,6 +172,7 @@ class Transfer:
             for pair, loss in zip(usable, losses[1:], strict=True)
             if not is_dropped(loss, losses[0])
         ]
+        self._has_any = self._has_any or bool(usable)
         unseen += [_left_out(wide, _with(x, column), y) for _, column in usable]
         weights = rank_weights(ranking_losses(unseen, y, np.random.default_rng(draws))).tolist()
         self._count(target, {name: w for (name, _), w in zip(usable, weights[1:], strict=True)})

@@ -212,3 +212,27 @@ def test_starts_keep_the_limits_of_this_study_and_differ(related: Source) -> Non
     design = np.arange(8.0).reshape(4, 2)
     mixed = interleaved(design, np.array([[9.0, 9.0], design[1]]))
     assert mixed.tolist() == [[0, 1], [9, 9], [2, 3], [4, 5]]
+
+
+def test_when_every_source_is_dropped_the_first_trials_are_made_up_for(
+    related: Source, opposite: Source
+) -> None:
+    problem = _problem(n_initial=10)
+    alone = [p.config for p in propose(problem, [], [], 4, n=10)]
+    history = _drawn(8, 2)
+    made_up = propose(problem, history, [], 4, sources=[opposite])[0]
+    assert made_up.origin == "initial"
+    assert made_up.config == alone[1]  # the first after the default
+    assert made_up.weights == {"opposite": {"latency_ratio": 0.0, "top1_drop": 0.0}}
+    assert any("without sources" in note for note in made_up.notes)
+    # By every other proposal, and as many as the sources spared: 10 less 3 of its own.
+    asked, origins = list(history), []
+    for _ in range(15):
+        (one,) = propose(problem, asked, [], 4, sources=[opposite])
+        asked.append(Observation(one.config, _metrics(one.config)))
+        origins.append(one.origin)
+    assert origins == ["initial", "model"] * 7 + ["model"]
+    assert [t.config for t in asked[8:22:2]] == alone[1:8]
+    # A study that has tried much, or that a source is of use to, needs none.
+    assert propose(problem, _drawn(30, 2), [], 4, sources=[opposite])[0].origin == "model"
+    assert propose(problem, history, [], 4, sources=[related, opposite])[0].origin == "model"
