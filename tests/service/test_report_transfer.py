@@ -3,6 +3,7 @@
 from typing import Any
 
 from stillhouse_service.report import transfer_words
+from stillhouse_service.report.proposals import why_proposed
 from stillhouse_service.report.transfer_figures import weights_plot
 
 SHARES = {  # of three proposals
@@ -67,6 +68,12 @@ def test_what_never_counted_is_told() -> None:
     assert "none of them counts so far" in transfer_words.sentences(early)[0]
     assert [len(row) for row in transfer_words.rows(early)] == [3, 3]
     assert weights_plot(early) is None
+
+
+def test_a_trial_that_makes_up_for_dropped_sources_says_so() -> None:
+    dropped = {"std_a": {"latency_ratio": 0.0}}
+    assert "none of the studies that this one learns from" in why_proposed("initial", {}, dropped)
+    assert why_proposed("initial", {}, {}).startswith("One of the first trials")
 
 
 def test_the_servers_own_studies_learn_and_tell_sources_and_priors(

@@ -94,7 +94,9 @@ def render_html(
         settings=tables.settings(facts),
         why_proposed=None
         if facts.winner is None
-        else why_proposed(facts.winner["origin"], facts.winner["prediction"]),
+        else why_proposed(
+            facts.winner["origin"], facts.winner["prediction"], facts.winner.get("transfer")
+        ),
         schedule=tables.schedule(facts.winner),
         environment=tables.environment_rows(facts, environment),
         value=wording.value,
