@@ -34,7 +34,6 @@ from stillhouse_service.states import AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
     AttemptRow,
     BaselineRow,
-    EventRow,
     StageRow,
     StudyRow,
     TrialRow,
@@ -58,7 +57,9 @@ class UnitOfWork:
         now: The server's time when the transaction began; every row it writes is stamped so.
         user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
-        moved: The studies that it has moved on, or something of theirs.
+        noted: The studies of whose log it has written a line.
+        moved: The studies that may have a next step: they have moved on, or something of theirs has
+            ended.
         transitions: What it has done, for the process's log and traces.
         spent: Times for them that no row keeps.
     """
@@ -67,6 +68,7 @@ class UnitOfWork:
         self.now = now
         self.user = user
         self.topics: set[Topic] = set()
+        self.noted: set[str] = set()
         self.moved: set[str] = set()
         self.transitions: list[Transition] = []
         self.spent = Spent(None, {})
@@ -128,20 +130,21 @@ class UnitOfWork:
                 stage = self.stages.stage(row.stage_id)
             what = describe(row, stage, kind, who, before, after, reason, self.now, self.spent)
             self.transitions.append(what)
-        self.log.add(
-            EventRow(
-                at=self.now,
-                study_id=study_id,
-                subject=row.id,
-                kind=kind,
-                who=who,
-                before=before,
-                after=after,
-                reason=reason,
-            )
+        self.log.add_event(
+            at=self.now,
+            study_id=study_id,
+            subject=row.id,
+            kind=kind,
+            who=who,
+            before=before,
+            after=after,
+            reason=reason,
         )
         if study_id is not None:
-            self.moved.add(study_id)
+            self.noted.add(study_id)
+            # That something was begun gives nobody anything to decide; that it has ended does.
+            if isinstance(row, StudyRow) or is_final(row.state):
+                self.moved.add(study_id)
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
 
@@ -155,17 +158,15 @@ class UnitOfWork:
         reason: str | None = None,
     ) -> None:
         """Append to the log what the user of this transaction did to something without a state."""
-        self.log.add(
-            EventRow(
-                at=self.now,
-                study_id=None,
-                subject=subject,
-                kind=kind,
-                who=self.user,
-                before=before,
-                after=after,
-                reason=reason,
-            )
+        self.log.add_event(
+            at=self.now,
+            study_id=None,
+            subject=subject,
+            kind=kind,
+            who=self.user,
+            before=before,
+            after=after,
+            reason=reason,
         )
 
 
@@ -224,12 +225,13 @@ class Store:
                 self._fence(work)
             yield work
             session.flush()
+            work.log.write_events()
             work.studies.revise(session.info.get(_CHANGED, ()))
             touched: set[str] | None = session.info.get(_TOUCHED, set())
             commit = Commit(
                 frozenset(work.topics),
                 frozenset(work.moved),
-                None if touched is None else frozenset(touched),
+                None if touched is None else frozenset(touched | work.noted),
             )
             if self._is_shared and not commit.is_quiet:
                 announce(session, self.origin, now, commit)
