@@ -6,7 +6,7 @@ Depends on: the standard library.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, cast, get_args
@@ -67,6 +67,7 @@ class Parameter:
         default: The value that is tried first.
         conditions: All must hold for the parameter to be active.
         prior: Where good values are expected, of a float or int; it counts less and less.
+        weights: How much is expected of each choice, all above 0; empty where nothing is believed.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Parameter:
     default: Value = None
     conditions: tuple[Condition, ...] = ()
     prior: PriorBelief | None = None
+    weights: tuple[float, ...] = ()
 
     @classmethod
     def from_mapping(cls, data: object, where: str = "parameter") -> Parameter:
@@ -115,7 +117,7 @@ class Parameter:
         conditions: tuple[Condition, ...],
         where: str,
     ) -> Parameter:
-        for key in ("low", "high", "step", "prior"):
+        for key in ("low", "high", "step"):
             if data.get(key) is not None:
                 raise ProblemError(f"{where}.{key}", f"a parameter of kind {kind} has no {key}")
         if data.get("log"):
@@ -137,7 +139,12 @@ class Parameter:
                 raise ProblemError(f"{where}.default", f"{default!r} is not one of the choices")
             default = choices[0]
         return cls(
-            name, kind, choices=tuple(choices), default=cast(Value, default), conditions=conditions
+            name,
+            kind,
+            choices=tuple(choices),
+            default=cast(Value, default),
+            conditions=conditions,
+            weights=_read_weights(data.get("prior"), choices, f"{where}.prior"),
         )
 
     @classmethod
@@ -286,6 +293,21 @@ def _read_conditions(data: object, name: str, where: str) -> tuple[Condition, ..
             raise ProblemError(f"{where}[{i}].values", f"wanted a list of values, got {values!r}")
         conditions.append(Condition(parent, tuple(values)))
     return tuple(conditions)
+
+
+def _read_weights(data: object, choices: Sequence[object], where: str) -> tuple[float, ...]:
+    if data is None:
+        return ()
+    if not isinstance(data, Mapping) or set(data) != {"weights"}:
+        raise ProblemError(where, f'wanted {{"weights"}}, one for each choice, got {data!r}')
+    told, where = data["weights"], f"{where}.weights"
+    if not isinstance(told, list | tuple) or len(told) != len(choices):
+        raise ProblemError(where, f"wanted {len(choices)} weights, one for each choice, got {told}")
+    weights = tuple(read_number(weight, f"{where}[{i}]") for i, weight in enumerate(told))
+    for i, weight in enumerate(weights):
+        if not 1e-6 <= weight <= 1e6:
+            raise ProblemError(f"{where}[{i}]", f"must lie between 1e-6 and 1e6, got {weight:g}")
+    return weights
 
 
 def _read_prior(data: object, low: float, high: float, log: bool, where: str) -> PriorBelief | None:

@@ -37,10 +37,16 @@ _MIN_MEASURED = 3
 _N_STARTS = 5
 # With sources to learn from so many of the first trials are enough.
 _SHARE_OF_FIRST = 0.6
+# When all sources are dropped, the first trials that they spared are made up for by every other
+# proposal; but not beyond so many times the first trials, when a study knows enough by itself.
+_MADE_UP_WITHIN = 3
 # The libraries that do linear algebra, loaded by the imports above; to look for them takes 5 ms.
 _libraries = ThreadpoolController()
 # Their limit is process-wide; two proposals at once would undo each other's.
 _one_at_a_time = threading.Lock()
+
+
+_MADE_UP = "one of the first trials of a study without sources, as none of them is of use"
 
 
 def propose(
@@ -110,6 +116,7 @@ def _propose_one(
     sources: Sequence[Source],
 ) -> Proposal:
     number = len(history) + len(pending)
+    n_alone = problem.n_initial
     if sources:  # the model knows something sooner
         problem = replace(problem, n_initial=math.ceil(_SHARE_OF_FIRST * problem.n_initial))
     rng = np.random.default_rng([seed, number])
@@ -117,8 +124,7 @@ def _propose_one(
     seen = np.concatenate([evidence.rows, evidence.stopped, evidence.pending])
     tried = Tried(space, inputs, seen)
     if number < problem.n_initial:
-        has_ladder = problem.surrogate == "forest_plain"
-        design = initial_design(space, problem.n_initial, seed, has_ladder)
+        design = initial_design(space, problem.n_initial, seed, _has_ladder(problem))
         if sources:
             design = interleaved(design, best_rows(problem, space, sources, problem.n_initial // 2))
         # Rows of their own number first, so that trials that were left out shift nothing.
@@ -135,6 +141,16 @@ def _propose_one(
         # Trials that no model takes must not bring the search to a stand: the next one helps.
         note = f"drawn at random, as no model could be fitted: {type(error).__name__}: {error}"
         return Proposal(space.decode(tried.any_new(rng)), "random", notes=(*evidence.notes, note))
+    is_young = number < _MADE_UP_WITHIN * n_alone and number % 2 == 0
+    if transfer is not None and transfer.is_dropped and is_young:
+        # Where only what misled has searched, a model is sure of itself and knows nothing else.
+        n_spared = n_alone - problem.n_initial + problem.n_initial // 2
+        spared = initial_design(space, n_alone, seed, _has_ladder(problem))[1 : 1 + n_spared]
+        row = tried.first_new(spared)
+        if row is not None:
+            notes = (*evidence.notes, *described(transfer.weights), _MADE_UP)
+            told = transfer.weights, transfer.agreements
+            return Proposal(space.decode(row), "initial", {}, notes, *told)
     lattice = NO_LATTICE if space.listed is not None else find_lattice(space, inputs)
     starts = belief.starts(_N_STARTS)
     prior, n_modelled = Prior(space), max(number - problem.n_initial + 1, 1)
@@ -147,6 +163,10 @@ def _propose_one(
     row = tried.first_new(rows)
     if row is None:
         row = tried.any_new(rng)
-    weights = {} if transfer is None else transfer.weights
-    notes = (*evidence.notes, *described(weights))
-    return Proposal(space.decode(row), "model", belief.explain(row), notes, weights)
+    told = (transfer.weights, transfer.agreements) if transfer is not None else ({}, {})
+    notes = (*evidence.notes, *described(told[0]))
+    return Proposal(space.decode(row), "model", belief.explain(row), notes, *told)
+
+
+def _has_ladder(problem: Problem) -> bool:
+    return problem.surrogate == "forest_plain"

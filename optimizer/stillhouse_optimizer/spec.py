@@ -279,6 +279,8 @@ class Proposal:
         notes: Plain sentences on what was left out or assumed.
         weights: For each source that the study learns from, metric -> how much it counts, 0..1;
             the rest is the study's own trials'.
+        agreements: For each source, metric -> Kendall's rank correlation of what it predicts of the
+            study's trials with what was measured, -1..1.
     """
 
     config: Config
@@ -286,6 +288,7 @@ class Proposal:
     prediction: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    agreements: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def _objectives(data: object) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from stillhouse_optimizer.forest import Model, standard
 from stillhouse_optimizer.inputs import Inputs
 from stillhouse_optimizer.ranking import (
     FEWEST_RANKED,
+    agreement,
     is_dropped,
     rank_weights,
     ranking_losses,
@@ -94,7 +95,18 @@ def _with(x: Array, column: _Column | None) -> Array:
 
 
 class Transfer:
-    """What sources say, prepared for one proposal."""
+    """What sources say, prepared for one proposal.
+
+    Attributes:
+        weights: Source -> metric -> how much it counts, 0..1.
+        agreements: Source -> metric -> Kendall's rank correlation of what the source by itself
+            predicts of this study's trials with what was measured, -1..1.
+    """
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether no source was kept for any metric that was modelled."""
+        return not self._has_any
 
     def __init__(
         self, problem: Problem, space: Space, inputs: Inputs, sources: Sequence[Source]
@@ -111,7 +123,8 @@ class Transfer:
         self._inputs = inputs
         self._sources = [(source, *rows_of(space, source)) for source in sources]
         self.weights: dict[str, dict[str, float]] = {source.name: {} for source in sources}
-        self.notes: list[str] = []
+        self.agreements: dict[str, dict[str, float]] = {source.name: {} for source in sources}
+        self._has_any = False
 
     def blended(
         self,
@@ -140,21 +153,26 @@ class Transfer:
         self._count(target, dict.fromkeys((name for name, _ in usable), 0.0))
         if not usable:
             return own()
+        told = [column.model.predict(x)[0] for _, column in usable]
+        for (name, _), of_source in zip(usable, told, strict=True):
+            if (tau := agreement(of_source, y)) is not None:
+                self.agreements[name][target.metric] = tau
         wide = self._wide(terms, x.shape[1])
         if len(y) < FEWEST_RANKED:
             members = [(column, self._on_top(wide, column, x, y, seed)) for _, column in usable]
             share = 1.0 / (1 + len(members))
+            self._has_any = True
             self._count(target, {name: share for name, _ in usable})
             return Blend([(share, None, own()), *((share, *member) for member in members)])
         unseen = [_left_out(terms, x, y)]
         draws = [seed, 0x7A]
-        told = [column.model.predict(x)[0] for _, column in usable]
         losses = ranking_losses([*unseen, *told], y, np.random.default_rng(draws))
         usable = [
             pair
             for pair, loss in zip(usable, losses[1:], strict=True)
             if not is_dropped(loss, losses[0])
         ]
+        self._has_any = self._has_any or bool(usable)
         unseen += [_left_out(wide, _with(x, column), y) for _, column in usable]
         weights = rank_weights(ranking_losses(unseen, y, np.random.default_rng(draws))).tolist()
         self._count(target, {name: w for (name, _), w in zip(usable, weights[1:], strict=True)})

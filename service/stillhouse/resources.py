@@ -296,9 +296,10 @@ class Studies:
         """Say which earlier studies it learns from and how much each counts.
 
         Returns:
-            `sources`: `study_id`, `name`, `n_trials`, `n_within`, `shared`, `only_here` and
-            `weights` (metric -> share in the last proposal); `history`: `number` and `weights` of
-            every proposal of the model.
+            `sources`: `study_id`, `name`, `n_trials`, `n_within`, `shared`, `only_here`,
+            `weights` (metric -> share in the last proposal) and `agreement` (metric -> Kendall's
+            rank correlation of its predictions with this study's trials); `history`: `number`,
+            `weights` and `agreement` of every proposal of the model.
         """
         return dict(self._transport.get(_path("studies", study_id, "transfer")))
 

@@ -13,13 +13,14 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from stillhouse_service import report, views
+from stillhouse_service import contradictions, report, transfers, views
 from stillhouse_service.checks import search_problem
 from stillhouse_service.errors import Conflict
 from stillhouse_service.fronts import front_of
 from stillhouse_service.parameter_groups import groups_of
 from stillhouse_service.repositories.trials import FOREIGN
 from stillhouse_service.schemas.fronts import Front
+from stillhouse_service.schemas.transfers import Transfer
 from stillhouse_service.states import TrialState, is_final
 from stillhouse_service.store import Store
 from stillhouse_service.tables import StudyRow
@@ -185,6 +186,9 @@ class Analyses:
             shown = views.study(view, study)
             has_front = len(study.spec["objectives"]) > 1 and study.baseline_measurement is not None
             front = Front.model_validate(front_of(view, study)) if has_front else None
+            is_learning = bool(study.spec.get("transfer"))
+            learned = transfers.shown(view, study) if is_learning else None
+            contradicted = contradictions.told(view, study_id)
         return report.render(
             form,
             shown.model_dump(mode="json", by_alias=True),
@@ -193,6 +197,8 @@ class Analyses:
             found,
             report.describe_environment(),
             None if front is None else front.model_dump(mode="json"),
+            None if learned is None else Transfer.model_validate(learned).model_dump(mode="json"),
+            contradicted,
         )
 
     def importance_page(self, study_id: str) -> str:

@@ -27,6 +27,15 @@ def look(work: UnitOfWork, trial: TrialRow) -> None:
     work.note(trial, "server", kind="probe", reason=reason)
 
 
+def told(view: UnitOfWork, study_id: str) -> list[dict[str, Any]]:
+    """List the study's trials whose probe the measurement contradicted: number and reason."""
+    return [
+        {"number": number, "reason": probe["contradiction"]}
+        for number, probe in view.trials.details_of(study_id, "probe")
+        if "contradiction" in probe
+    ]
+
+
 def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
     ends = f"{_RATIO}_low", f"{_RATIO}_high"
     if any(end not in metrics for metrics in (one, other) for end in ends):

@@ -23,7 +23,8 @@ from stillhouse_service.states import is_final
 from stillhouse_service.store import UnitOfWork
 from stillhouse_service.tables import StudyRow, TrialRow
 
-KEPT = "transfer"  # in a trial's details
+# In a trial's details: how much each source counted, and how well it ranked the trials before.
+KEPT, AGREED = "transfer", "transfer_agreement"
 
 
 def check(view: UnitOfWork, spec: StudySpec, search: Mapping[str, Any]) -> None:
@@ -74,7 +75,8 @@ def proposed(trial: TrialRow, proposal: Proposal) -> None:
     trial.prediction = dict(proposal.prediction)
     if proposal.weights:
         weights = {name: dict(of_metric) for name, of_metric in proposal.weights.items()}
-        trial.details = {**trial.details, KEPT: weights}
+        agreed = {name: dict(of_metric) for name, of_metric in proposal.agreements.items()}
+        trial.details = {**trial.details, KEPT: weights, AGREED: agreed}
 
 
 def shown(view: UnitOfWork, study: StudyRow) -> dict[str, Any]:
@@ -86,8 +88,10 @@ def shown(view: UnitOfWork, study: StudyRow) -> dict[str, Any]:
     named = study.spec.get("transfer") or []
     if not named:
         raise Conflict(f"study {study.id} learns from no other: it was made without `transfer`")
-    history = view.trials.weights_of(study.id, KEPT)
+    history = view.trials.details_of(study.id, KEPT)
+    agreed = dict(view.trials.details_of(study.id, AGREED))
     now = history[-1][1] if history else {}
+    agreed_now = agreed.get(history[-1][0], {}) if history else {}
     space = Space(problem_of(study)) if _is_known(study) else None
     found = []
     for one in named:
@@ -104,12 +108,16 @@ def shown(view: UnitOfWork, study: StudyRow) -> dict[str, Any]:
                 "shared": list(names),
                 "only_here": [p.name for p in here if p.name not in names],
                 "weights": dict(now.get(one, {})),
+                "agreement": dict(agreed_now.get(one, {})),
             }
         )
     return {
         "study_id": study.id,
         "sources": found,
-        "history": [{"number": number, "weights": weights} for number, weights in history],
+        "history": [
+            {"number": number, "weights": weights, "agreement": agreed.get(number, {})}
+            for number, weights in history
+        ],
     }
 
 

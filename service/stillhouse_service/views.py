@@ -131,7 +131,9 @@ def trial_detail(work: UnitOfWork, row: TrialRow) -> schemas.TrialDetail:
     return schemas.TrialDetail.model_validate(
         {
             **_members(row, schemas.Trial),
-            "why_proposed": why_proposed(row.origin, row.prediction),
+            "why_proposed": why_proposed(
+                row.origin, row.prediction, row.details.get(transfers.KEPT)
+            ),
             "probe": row.details.get("probe"),
             "ended_early": row.progress.get("reason") if row.state == TrialState.STOPPED else None,
             "latency_from": known_latency.number_of(measured),

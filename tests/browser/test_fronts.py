@@ -43,6 +43,7 @@ def test_front_and_sources_are_drawn(site: Any, visit: Callable[..., Page]) -> N
     expect(section.locator("svg[tabindex]")).to_have_count(2, timeout=LIMIT_MS)
     learned = page.locator("section", has=page.get_by_role("heading", name="Learns from"))
     expect(learned).to_contain_text(re.compile("6 of 6.*1 of 1"), timeout=LIMIT_MS)
+    expect(learned).to_contain_text("ranks agree")
     expect(learned.get_by_role("link")).to_have_attribute("href", f"/studies/{source}")
     one = page.locator("section", has=page.get_by_role("heading", name="What it was made from"))
     expect(one).to_contain_text("Latency ratio, Top-1 lost", timeout=LIMIT_MS)

@@ -55,20 +55,27 @@ def integers(draw: st.DrawFn) -> str:
 def choices(draw: st.DrawFn) -> str:
     simple = st.none() | st.integers(0, 99) | st.sampled_from(["on", "1e-5", "a b", "null", "x"])
     values = draw(st.lists(simple, min_size=2, max_size=4, unique=True))
-    return f"{draw(st.sampled_from(['!choice', '!ordinal']))} [{', '.join(map(flow, values))}]"
+    tag, listed = draw(st.sampled_from(["!choice", "!ordinal"])), ", ".join(map(flow, values))
+    if draw(st.booleans()):
+        return f"{tag} [{listed}]"
+    told = draw(st.lists(st.sampled_from(values), min_size=1, unique=True))
+    prior = ", ".join(f"? {flow(value)} : {draw(st.floats(1e-6, 1e6))!r}" for value in told)
+    return f"{tag} {{choices: [{listed}], prior: {{{prior}}}}}"
 
 
 @st.composite
 def blocks(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
     names = draw(st.lists(st.sampled_from("uvw"), min_size=2, max_size=3, unique=True))
-    return "!choice {" + ", ".join(f"{name}: {draw(inner)}" for name in names) + "}"
+    prior = draw(st.sampled_from(["", f", prior: {{{names[0]}: 3}}"]))
+    return "!choice {" + ", ".join(f"{name}: {draw(inner)}" for name in names) + prior + "}"
 
 
 @st.composite
 def mappings(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
     names = draw(st.lists(st.sampled_from("pqrs"), min_size=1, max_size=3, unique=True))
     tag = draw(st.sampled_from(["", "!optional "]))
-    return tag + "{" + ", ".join(f"{name}: {draw(inner)}" for name in names) + "}"
+    prior = ", prior: {off: 0.5}" if tag and draw(st.booleans()) else ""
+    return tag + "{" + ", ".join(f"{name}: {draw(inner)}" for name in names) + prior + "}"
 
 
 TREES = st.recursive(

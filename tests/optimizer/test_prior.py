@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stillhouse_compression.template import parse_template
 from stillhouse_optimizer import Observation, Problem, ProblemError, propose
 from stillhouse_optimizer.prior import Prior
 from stillhouse_optimizer.space import Space
@@ -101,7 +102,116 @@ def test_a_prior_that_makes_no_sense_is_refused(
     assert refused.value.field == field
 
 
-def test_a_choice_has_no_prior() -> None:
-    parameter = {"name": "x", "kind": "choice", "choices": [1, 2], "prior": {"center": 1}}
-    with pytest.raises(ProblemError, match="has no prior"):
-        Problem.from_mapping({"parameters": [parameter]})
+METHOD = {"name": "method", "kind": "choice", "choices": ["a", "b", "c"]}
+BATCH = {"name": "batch", "kind": "ordinal", "choices": [32, 64, 128], "default": 64}
+RAMP = {
+    "name": "ramp",
+    "kind": "choice",
+    "choices": [False, True],
+    "condition": [{"parent": "method", "values": ["b"]}],
+}
+
+
+def _listed(**more: Any) -> Problem:
+    return Problem.from_mapping(
+        {
+            "parameters": [
+                METHOD | {"prior": {"weights": [8, 2, 1]}},
+                BATCH | {"prior": {"weights": [1, 1, 4]}},
+                RAMP | {"prior": {"weights": [1, 3]}},
+                {"name": "y", "kind": "float", "low": 0.0, "high": 1.0},
+            ],
+            "n_initial": 9,
+        }
+        | more
+    )
+
+
+def test_weights_of_choices_by_hand_count_as_shares_of_the_largest() -> None:
+    space = Space(_listed())
+    rows = np.array(
+        [
+            space.encode({"method": "a", "batch": 128, "y": 0.3}),
+            space.encode({"method": "c", "batch": 128, "y": 0.9}),
+            space.encode({"method": "b", "batch": 32, "ramp": False, "y": 0.0}),
+            space.encode({"method": "b", "batch": 32, "ramp": True, "y": 0.0}),
+        ]
+    )
+    by_hand = np.log([1.0, 1 / 8, 2 / 8 * 1 / 4 * 1 / 3, 2 / 8 * 1 / 4])
+    assert Prior(space).log_weight(rows, 10) == pytest.approx(by_hand)
+    assert Prior(space).log_weight(rows, 20) == pytest.approx(by_hand / 2)
+
+
+def test_a_choice_is_never_ruled_out() -> None:
+    listed = METHOD | {"prior": {"weights": [1e6, 1, 1e-6]}}
+    space = Space(Problem.from_mapping({"parameters": [listed]}))
+    rows = np.array([space.encode({"method": "c"})])
+    assert Prior(space).log_weight(rows, 10)[0] == pytest.approx(math.log(1e-6))
+
+
+def test_half_of_the_first_trials_draw_choices_by_weight() -> None:
+    drawn = Prior(Space(_listed())).drawn((np.arange(4400)[:, None] + 0.5).repeat(4, 1) / 4400)
+    rows = Space(_listed()).spread(drawn)
+    methods, batches = rows[::2, 0], rows[::2, 1]
+    assert np.bincount(methods.astype(int)).tolist() == pytest.approx([1600, 400, 200], abs=1)
+    counts = np.bincount(batches.astype(int)).tolist()
+    assert counts == pytest.approx([2200 / 6, 2200 / 6, 8800 / 6], abs=1)
+    assert np.bincount(rows[1::2, 0].astype(int)).tolist() == pytest.approx([733] * 3, abs=1)
+
+
+def test_the_model_begins_with_the_likeliest_choice_and_leaves_a_wrong_one() -> None:
+    def asked(prior: dict[str, Any] | None, n: int) -> list[Any]:
+        shape = {"name": "method", "kind": "choice", "choices": list("abcdefgh"), "prior": prior}
+        y = {"name": "y", "kind": "float", "low": 0.0, "high": 1.0}
+        given = {"parameters": [shape, y], "n_initial": 9, "surrogate": "gp"}
+        problem, trials = Problem.from_mapping(given), list[Observation]()
+        while len(trials) < n:
+            config = propose(problem, trials, [], 4)[0].config
+            loss = 1.0 + 0.5 * (float(config["y"] or 0.0) - 0.3) ** 2
+            told = {"latency_ratio": loss + 0.05 * (config["method"] != "h")}
+            trials.append(Observation(config, told))
+        return [t.config["method"] for t in trials]
+
+    weights = [1e-6] * 8
+    weights[2] = 1.0
+    wrong = asked({"weights": weights}, 24)
+    assert wrong[9] == "c"
+    assert wrong[1:9].count("c") >= 3  # half of eight, and by chance
+    assert "h" in wrong[-6:]  # what was measured counts
+    assert asked(None, 10)[9] != "c"
+
+
+@pytest.mark.parametrize(
+    ("prior", "field", "words"),
+    [
+        ({"center": 1, "width": 2}, "parameters[0].prior", "weights"),
+        ([1, 2, 3], "parameters[0].prior", "weights"),
+        ({"weights": [1, 2]}, "parameters[0].prior.weights", "wanted 3 weights"),
+        ({"weights": {"a": 1}}, "parameters[0].prior.weights", "wanted 3 weights"),
+        ({"weights": [1, 0, 1]}, "parameters[0].prior.weights[1]", "between 1e-6 and 1e6"),
+        ({"weights": [1, 1, 1e7]}, "parameters[0].prior.weights[2]", "between 1e-6 and 1e6"),
+        ({"weights": [1, 1, math.nan]}, "parameters[0].prior.weights[2]", "finite"),
+        ({"weights": [1, 1, "x"]}, "parameters[0].prior.weights[2]", "number"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(prior: Any, field: str, words: str) -> None:
+    with pytest.raises(ProblemError, match=words) as refused:
+        Problem.from_mapping({"parameters": [METHOD | {"prior": prior}]})
+    assert refused.value.field == field
+
+
+def test_a_template_tells_the_search_its_priors() -> None:
+    template = parse_template(
+        "a: !choice {choices: [off, 1, x], prior: {off: 3, x: 0.5}}\n"
+        "b: !optional {c: !ordinal {choices: [1, 2], prior: {2: 9}}, prior: {on: 4}}\n"
+        "d: !choice {u: 1, v: !float {low: 0, high: 1}, prior: {v: 2}}\n"
+    )
+    problem = Problem.from_mapping({"parameters": template.to_problem()["parameters"]})
+    told = {p.name: dict(zip(p.choices, p.weights, strict=True)) for p in problem.parameters[:4]}
+    assert told == {
+        "a": {False: 3.0, 1: 1.0, "x": 0.5},
+        "b": {"off": 1.0, "on": 4.0},
+        "b.c": {1: 1.0, 2: 9.0},
+        "d": {"u": 1.0, "v": 2.0},
+    }
+    assert parse_template(template.to_yaml()) == template

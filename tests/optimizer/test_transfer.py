@@ -6,7 +6,7 @@ import pytest
 
 from stillhouse_optimizer import Observation, Problem, ProblemError, Source, propose
 from stillhouse_optimizer.design import interleaved
-from stillhouse_optimizer.ranking import is_dropped, rank_weights, ranking_losses
+from stillhouse_optimizer.ranking import agreement, is_dropped, rank_weights, ranking_losses
 from stillhouse_optimizer.sources import best_rows, check_source, rows_of, shared
 from stillhouse_optimizer.space import Space
 
@@ -100,12 +100,41 @@ def test_ranks_decide_who_is_dropped_and_who_counts() -> None:
     assert rank_weights(losses[[0, 3]]).tolist() == [1.0, 0.0]
 
 
+def test_losses_are_compared_draw_by_draw() -> None:
+    # What a draw happens to hold moves both by far more than they differ.
+    shared_part = np.random.default_rng(0).normal(300, 80, 200)
+    own = shared_part + 0.0
+    assert is_dropped(shared_part + 2.0, own)
+    assert not is_dropped(shared_part - 2.0, own)
+    assert not is_dropped(own, own)  # ties count half
+    better_in = np.where(np.arange(200) < 49, -1.0, 1.0)
+    assert is_dropped(shared_part + better_in, own)  # 49 of 200 are fewer than a quarter
+    better_in[:50] = -1.0
+    assert not is_dropped(shared_part + better_in, own)
+
+
+def test_rank_agreement_by_hand() -> None:
+    y = np.array([1.0, 2.0, 3.0])
+    assert agreement(np.array([10.0, 20.0, 30.0]), y) == 1.0
+    assert agreement(-y, y) == -1.0
+    # Of three pairs two stand right and one wrong.
+    assert agreement(np.array([1.0, 3.0, 2.0]), y) == pytest.approx(1 / 3)
+    # One pair is not told apart: 2 / sqrt(2 * 3).
+    assert agreement(np.array([1.0, 1.0, 2.0]), y) == pytest.approx(2 / 6**0.5)
+    assert agreement(np.ones(3), y) is None
+    assert agreement(y, np.ones(3)) is None
+
+
 def test_a_source_of_noise_counts_for_little_beside_one_that_knows(
     related: Source, opposite: Source
 ) -> None:
     proposal = propose(_problem(), _drawn(25, 2), [], 1, sources=[opposite, related])[0]
     noise, known = (proposal.weights[name]["latency_ratio"] for name in ("opposite", "related"))
     assert noise < 0.1 < known
+    # Of 300 pairs a source of noise puts about as many right as wrong.
+    assert abs(proposal.agreements["opposite"]["latency_ratio"]) < 0.4
+    assert proposal.agreements["related"]["latency_ratio"] > 0.6
+    assert set(proposal.agreements["related"]) == {"latency_ratio", "top1_drop"}
 
 
 def test_running_trials_and_several_objectives_go_with_sources(related: Source) -> None:
@@ -183,3 +212,27 @@ def test_starts_keep_the_limits_of_this_study_and_differ(related: Source) -> Non
     design = np.arange(8.0).reshape(4, 2)
     mixed = interleaved(design, np.array([[9.0, 9.0], design[1]]))
     assert mixed.tolist() == [[0, 1], [9, 9], [2, 3], [4, 5]]
+
+
+def test_when_every_source_is_dropped_the_first_trials_are_made_up_for(
+    related: Source, opposite: Source
+) -> None:
+    problem = _problem(n_initial=10)
+    alone = [p.config for p in propose(problem, [], [], 4, n=10)]
+    history = _drawn(8, 2)
+    made_up = propose(problem, history, [], 4, sources=[opposite])[0]
+    assert made_up.origin == "initial"
+    assert made_up.config == alone[1]  # the first after the default
+    assert made_up.weights == {"opposite": {"latency_ratio": 0.0, "top1_drop": 0.0}}
+    assert any("without sources" in note for note in made_up.notes)
+    # By every other proposal, and as many as the sources spared: 10 less 3 of its own.
+    asked, origins = list(history), []
+    for _ in range(15):
+        (one,) = propose(problem, asked, [], 4, sources=[opposite])
+        asked.append(Observation(one.config, _metrics(one.config)))
+        origins.append(one.origin)
+    assert origins == ["initial", "model"] * 7 + ["model"]
+    assert [t.config for t in asked[8:22:2]] == alone[1:8]
+    # A study that has tried much, or that a source is of use to, needs none.
+    assert propose(problem, _drawn(30, 2), [], 4, sources=[opposite])[0].origin == "model"
+    assert propose(problem, history, [], 4, sources=[related, opposite])[0].origin == "model"

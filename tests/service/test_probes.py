@@ -141,6 +141,11 @@ def test_a_probe_that_the_measurement_contradicts_is_told(
     assert trial["metrics"]["latency_ratio"] == 0.68  # the measurement counts
     assert "0.600 (0.594 to 0.606)" in trial["probe"]["contradiction"]
     assert any("the measurement counts" in (one["reason"] or "") for one in trial["events"])
+    told = server.get(f"/v1/studies/{study}/report?format=json")
+    assert told["contradictions"] == [{"number": 1, "reason": trial["probe"]["contradiction"]}]
+    for form in ("md", "html"):
+        report = server.http.get(f"/v1/studies/{study}/report", params={"format": form}).text
+        assert "contradicted: trial 1: the probe of the untrained network gave" in report
 
 
 def test_a_network_that_is_known_is_judged_without_the_device(

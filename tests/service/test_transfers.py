@@ -126,21 +126,3 @@ def test_a_source_that_says_nothing_is_refused_with_the_reason(server: Any) -> N
         assert words in problems[-1]["message"]
     answer = server.http.get(f"/v1/studies/{running}/transfer")
     assert answer.status_code == 409 and "learns from no other" in answer.json()["detail"]
-
-
-def test_the_servers_own_studies_learn_from_one_another(server: Any, connect: Any) -> None:
-    host = connect(server)
-    ratios = [0.9, 0.5, 0.6, 0.7, 0.8, 0.55, 0.65]
-    source = server.study(budget={"trials": 7}, optimizer={"n_initial": 7})
-    host.play(server, source, ratios)
-    study = server.study(budget={"trials": 5}, optimizer={"n_initial": 4}, transfer=[source])
-    host.play(server, study, ratios)
-    told = server.get(f"/v1/studies/{study}/transfer")
-    assert [one["number"] for one in told["history"]] == [3, 4]
-    assert set(told["history"][0]["weights"][source]) == {"latency_ratio", "top1_drop"}
-    trials = server.get(f"/v1/studies/{study}/trials")["items"]
-    # What compression says of the trial has not replaced it.
-    detail = server.get(f"/v1/trials/{trials[4]['id']}")
-    assert set(detail["transfer"]) == {source}
-    assert detail["schedule"] is not None
-    assert server.get(f"/v1/studies/{study}")["counts"]["brought"] == 0

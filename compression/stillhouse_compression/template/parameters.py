@@ -46,6 +46,7 @@ class Parameter:
         condition: All must hold for the parameter to be active.
         prior: Centre and width of where good values of a range are expected; None where nothing is
             believed. With ``log`` the width is a factor.
+        weights: How much is expected of each choice, all above 0; empty where nothing is believed.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Parameter:
     choices: tuple[Value, ...] = ()
     condition: tuple[Condition, ...] = ()
     prior: tuple[float, float] | None = None
+    weights: tuple[float, ...] = ()
 
     @property
     def is_range(self) -> bool:
@@ -157,6 +159,8 @@ class Parameter:
         ] or None
         if self.prior is not None:
             shape["prior"] = {"center": self.prior[0], "width": self.prior[1]}
+        elif self.weights:
+            shape["prior"] = {"weights": list(self.weights)}
         return shape
 
 

@@ -14,7 +14,12 @@ from stillhouse_compression.errors import nearest
 from stillhouse_compression.template.errors import Findings, Place
 from stillhouse_compression.template.parameters import Condition, Parameter
 from stillhouse_compression.template.safe_yaml import MAX_DEPTH, MAX_NODES, Value
-from stillhouse_compression.template.tags import MAX_NAME, SEARCH_TAGS, TagReader
+from stillhouse_compression.template.tags import (
+    CHOICE_ARGUMENTS,
+    MAX_NAME,
+    SEARCH_TAGS,
+    TagReader,
+)
 from stillhouse_compression.template.tree import (
     Block,
     Guard,
@@ -237,11 +242,11 @@ class TemplateReader:
             if not isinstance(entries["choices"][1], yaml.MappingNode):
                 return self._slot(self._tags.choice("choice", node, spot.path), spot, place)
             self._tags.mappings.arguments(
-                node, ("choices", "default", "name"), "!choice with 'choices'", spot.path
+                node, CHOICE_ARGUMENTS, "!choice with 'choices'", spot.path
             )
             options = self.entries(entries["choices"][1], spot.path)
         else:
-            options = {k: v for k, v in entries.items() if k not in ("default", "name")}
+            options = {k: v for k, v in entries.items() if k not in CHOICE_ARGUMENTS}
         self._tags.check_count(len(options), spot.path, node, "!choice")
         if len(options) < 2:
             return None
@@ -251,7 +256,7 @@ class TemplateReader:
             next(iter(options)),
             choices=tuple(options),
         )
-        parameter = replace(parameter, default=self._tags.option(parameter, entries, spot.path))
+        parameter = self._tags.told(parameter, entries, spot.path)
         name = self._register(parameter, spot, place)
         bodies: list[tuple[str, Tree | None]] = []
         for option, (_, value) in options.items():
@@ -266,13 +271,14 @@ class TemplateReader:
         body_entries: Entries = {}
         if isinstance(node, yaml.MappingNode):
             for key, entry in self.entries(node, spot.path).items():
-                (arguments if key in ("name", "default", "when") else body_entries)[key] = entry
+                is_argument = key in ("name", "default", "prior", "when")
+                (arguments if is_argument else body_entries)[key] = entry
         if "when" in arguments:
             return self._guarded(arguments, body_entries, spot, node)
         parameter = Parameter(
             self._tags.name(arguments, spot.path) or "", "choice", "on", choices=("off", "on")
         )
-        parameter = replace(parameter, default=self._tags.option(parameter, arguments, spot.path))
+        parameter = self._tags.told(parameter, arguments, spot.path)
         name = self._register(parameter, spot, place)
         body = self._body(node, body_entries, spot.given(Condition(name, ("on",))), place)
         return Switch(name, bool(parameter.name), (("off", None), ("on", body)), True, place)
@@ -280,7 +286,7 @@ class TemplateReader:
     def _guarded(
         self, arguments: Entries, body_entries: Entries, spot: Spot, node: yaml.Node
     ) -> Tree | None:
-        for key in ("name", "default"):
+        for key in ("name", "default", "prior"):
             if key in arguments:
                 self.findings.add(
                     place_of(arguments[key][0], f"{spot.path}.{key}"),

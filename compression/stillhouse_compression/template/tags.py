@@ -19,6 +19,7 @@ from stillhouse_compression.template.yaml_mapping import Entries, MappingReader,
 
 SEARCH_TAGS = ("!float", "!int", "!choice", "!ordinal", "!optional", "!ref")
 RANGE_ARGUMENTS = ("low", "high", "log", "step", "default", "name", "prior")
+CHOICE_ARGUMENTS = ("choices", "default", "name", "prior")
 MAX_CHOICES = 200
 MAX_NAME = 200
 MAX_INT = 2**53  # beyond it neighbours collapse in a float, which every surrogate works with
@@ -133,7 +134,7 @@ class TagReader:
     def choice(
         self, kind: Literal["choice", "ordinal"], node: yaml.Node, path: str
     ) -> Parameter | None:
-        """Read a choice of scalars: a list, or ``{choices: [...], default:, name:}``."""
+        """Read a choice of scalars: a list, or ``{choices: [...], default:, name:, prior:}``."""
         what = f"!{kind}"
         arguments: Entries = {}
         listing = node
@@ -143,7 +144,7 @@ class TagReader:
                     place_of(node, path), f"{what} takes a list of values, or 'choices' with one"
                 )
                 return None
-            found = self.mappings.arguments(node, ("choices", "default", "name"), what, path) or {}
+            found = self.mappings.arguments(node, CHOICE_ARGUMENTS, what, path) or {}
             arguments, listing = found, found["choices"][1]
         if not isinstance(listing, yaml.SequenceNode):
             self._findings.add(place_of(node, path), f"{what} takes a list of values")
@@ -160,10 +161,47 @@ class TagReader:
         parameter = Parameter(
             self.name(arguments, path) or "", kind, choices[0], choices=tuple(choices)
         )
-        default = self.option(parameter, arguments, path)
-        return Parameter(parameter.name, kind, default, choices=parameter.choices)
+        return self.told(parameter, arguments, path)
 
-    def option(self, parameter: Parameter, arguments: Entries, path: str) -> Value:
+    def told(self, parameter: Parameter, arguments: Entries, path: str) -> Parameter:
+        """Give a choice with the ``default:`` and ``prior:`` of its arguments."""
+        weights = self._weights(parameter, arguments, path)
+        return replace(parameter, default=self._option(parameter, arguments, path), weights=weights)
+
+    def _weights(self, parameter: Parameter, arguments: Entries, path: str) -> tuple[float, ...]:
+        """Read ``prior: {value: weight, ...}`` of a choice; a value that is left out weighs 1."""
+        if "prior" not in arguments:
+            return ()
+        node, path = arguments["prior"][1], f"{path}.prior"
+        if not isinstance(node, yaml.MappingNode):
+            message = "prior of a choice takes a mapping of its values to weights: prior: {…: 3}"
+            self._findings.add(place_of(node, path), message)
+            return ()
+        told: dict[Value, float] = {}
+        if not node.value:
+            self._findings.add(place_of(node, path), "prior names no value; drop it")
+        # Keys by their values, not as written: null and 'null' may both be choices.
+        for entry in node.value:
+            key = str(entry[0].value) if isinstance(entry[0], yaml.ScalarNode) else "?"
+            n_before = self._findings.n_found
+            value = self.member(parameter, entry[0], f"{path}.{key}")
+            weight = self._number("float", {key: entry}, key, path)
+            if weight is None or self._findings.n_found > n_before:
+                continue
+            place = place_of(entry[1], f"{path}.{key}")
+            if not 1e-6 <= weight <= 1e6:
+                message = (
+                    f"a weight lies between 1e-6 and 1e6, got {weight}; "
+                    "a value that is not wanted is left out of the choices"
+                )
+                self._findings.add(place, message)
+            elif value in told:
+                self._findings.add(place, f"{value!r} stands twice")
+            else:
+                told[value] = float(weight)
+        return tuple(told.get(choice, 1.0) for choice in parameter.choices)
+
+    def _option(self, parameter: Parameter, arguments: Entries, path: str) -> Value:
         """Read the ``default:`` of a choice; its own default where there is none."""
         if "default" not in arguments:
             return parameter.default

@@ -114,6 +114,10 @@ class TemplateText:
 
     def _rest(self, parameter: Parameter, is_named: bool) -> list[Pair]:
         pairs: list[Pair] = [(_text("default"), _scalar(parameter.default))]
+        if parameter.weights:
+            weights = zip(parameter.choices, parameter.weights, strict=True)
+            told = [(_scalar(choice), _scalar(weight)) for choice, weight in weights]
+            pairs.append((_text("prior"), yaml.MappingNode(_MAP, told, flow_style=True)))
         if is_named:
             pairs.append((_text("name"), _text(parameter.name)))
         return pairs

@@ -5,7 +5,8 @@ Depends on: typer, rich; the client.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,7 +30,8 @@ def transfer(
         return
     metrics = list(dict.fromkeys(m for one in found["sources"] for m in one["weights"]))
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for column in ("source", "name", "trials within", "parameters", *map(wording.label, metrics)):
+    each = [f"{wording.label(m)}{what}" for m in metrics for what in ("", ", ranks agree")]
+    for column in ("source", "name", "trials within", "parameters", *each):
         table.add_column(column)
     for one in found["sources"]:
         n_here = len(one["shared"]) + len(one["only_here"])
@@ -39,12 +41,18 @@ def transfer(
             one["name"],
             f"{within} of {one['n_trials']}",
             f"{len(one['shared'])} of {n_here}",
-            *(
-                f"{100 * one['weights'][metric]:.0f} %" if metric in one["weights"] else "–"
-                for metric in metrics
-            ),
+            *(cell for metric in metrics for cell in _cells(one, metric)),
         )
     console = Console(highlight=False, markup=False)
     console.print(table)
     if not metrics:
         console.print("No model has proposed a trial yet: the first ones are the sources' best.")
+
+
+def _cells(source: Mapping[str, Any], metric: str) -> Sequence[str]:
+    """A source's share of a metric, and how its ranking of this study's trials agrees."""
+    share, tau = (source[what].get(metric) for what in ("weights", "agreement"))
+    return (
+        wording.NOTHING if share is None else f"{100 * share:.0f} %",
+        wording.NOTHING if tau is None else f"{tau:+.2f}",
+    )

@@ -132,7 +132,8 @@ def schedule_yaml(trial: TrialDetail) -> str:
 
 def _print(trial: TrialDetail, console: Console) -> None:
     console.print(f"{trial.id} of {trial.study_id}, seed {trial.seed}, {trial.origin}")
-    console.print(why_proposed(trial.origin, trial.prediction), soft_wrap=True)
+    of_sources = trial.json.get("transfer")
+    console.print(why_proposed(trial.origin, trial.prediction, of_sources), soft_wrap=True)
     console.print(outcome(trial))
     if trial.json.get("twin_of"):
         console.print(f"the trial that was run: {trial.json['twin_of']}")

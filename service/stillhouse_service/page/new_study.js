@@ -162,7 +162,8 @@ export function newStudyPage(place) {
 
 function range(one) {
   const of = one.choices ? one.choices.map(plain).join(", ") : `${plain(one.low)} to ${plain(one.high)}${one.log ? ", logarithmic" : ""}`;
-  return one.condition ? `${of}; where ${one.condition.map(({ parent, values }) => `${parent} is ${values.map(plain).join(" or ")}`).join(" and ")}` : of;
+  const believed = one.prior ? `; prior ${one.prior.weights ? one.prior.weights.map(plain).join(" : ") : `${plain(one.prior.center)} ${one.log ? "×/÷" : "±"} ${plain(one.prior.width)}`}` : "";
+  return one.condition ? `${of}${believed}; where ${one.condition.map(({ parent, values }) => `${parent} is ${values.map(plain).join(" or ")}`).join(" and ")}` : of + believed;
 }
 
 function baselineOptions(baselines) {

@@ -24,9 +24,12 @@ export function sourcesOf(place, path) {
     const rows = found.sources.map((one) => [
       link(`/studies/${one.study_id}`, one.name), `${one.n_within ?? NOTHING} of ${one.n_trials}`,
       `${one.shared.length} of ${one.shared.length + one.only_here.length}`,
-      ...metrics.map((metric) => (metric in one.weights ? `${Math.round(100 * one.weights[metric])} %` : NOTHING)),
+      ...metrics.flatMap((metric) => [
+        metric in one.weights ? `${Math.round(100 * one.weights[metric])} %` : NOTHING,
+        one.agreement[metric]?.toFixed(2) ?? NOTHING,
+      ]),
     ]);
     show(place, h("p", { class: "soft" }, words),
-      h("div", { class: "scroll" }, table(["Study", "#Trials within", "#Parameters shared", ...metrics.map((one) => `#${label(one)}`)], rows)));
+      h("div", { class: "scroll" }, table(["Study", "#Trials within", "#Parameters shared", ...metrics.flatMap((one) => [`#${label(one)}`, "#ranks agree"])], rows)));
   };
 }

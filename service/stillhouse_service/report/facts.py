@@ -58,12 +58,17 @@ class Facts:
         trials: Its Trials in `number` order; the winner may come as a Trial with details.
         baseline: Its Baseline.
         front: Its Front, of several objectives.
+        transfer: Its Transfer, of one that learns from other studies.
+        contradictions: `number` and `reason` of trials whose probe said another latency than their
+            measurement.
     """
 
     study: Json
     trials: Sequence[Json]
     baseline: Json
     front: Json | None = None
+    transfer: Json | None = None
+    contradictions: Sequence[Json] = ()
 
     @property
     def complete(self) -> list[Json]:

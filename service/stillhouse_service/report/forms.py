@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
-from stillhouse_service.report import front_words, sentences
+from stillhouse_service.report import front_words, sentences, transfer_words
 from stillhouse_service.report.facts import Facts
 from stillhouse_service.report.markdown import render_markdown
 from stillhouse_service.report.page import render_html
@@ -28,11 +28,15 @@ def render(
     importance: Json | None,
     environment: Json,
     front: Json | None = None,
+    transfer: Json | None = None,
+    contradictions: Sequence[Json] = (),
 ) -> str:
     """Render the report; the other arguments are those of `render_html`."""
     if form == "html":
-        return render_html(study, trials, baseline, importance, environment, front)
-    facts = Facts(study, trials, baseline, front)
+        return render_html(
+            study, trials, baseline, importance, environment, front, transfer, contradictions
+        )
+    facts = Facts(study, trials, baseline, front, transfer, contradictions)
     if form == "md":
         return render_markdown(facts, importance, environment)
     said = {
@@ -44,7 +48,9 @@ def render(
                 sentences.split_note(facts),
                 sentences.threshold_note(facts),
                 sentences.noise_note(facts),
+                sentences.probe_note(facts),
                 "" if front is None else front_words.sentence(front),
+                "" if transfer is None else " ".join(transfer_words.sentences(transfer)),
             )
             if note
         ],
@@ -59,6 +65,8 @@ def render(
         "study": study,
         "baseline": baseline,
         "front": front,
+        "transfer": transfer,
+        "contradictions": contradictions,
         "importance": importance,
         "environment": environment,
     }

@@ -14,6 +14,7 @@ from stillhouse_service.report import (
     rung_words,
     sentences,
     tables,
+    transfer_words,
     wording,
 )
 from stillhouse_service.report.facts import Facts
@@ -50,12 +51,17 @@ def _parts(facts: Facts, importance: Json | None, environment: Json) -> Iterable
     yield sentences.noise_note(facts)
     yield sentences.saved_note(facts)
     yield rung_words.sentence(facts)
+    yield _text(sentences.probe_note(facts))
     if facts.front is not None:
         yield "## The front"
         yield front_words.sentence(facts.front)
         columns = ["trial", *map(wording.label, facts.front["objectives"]), "limits"]
         rows_on_front = front_words.rows(facts.front)
         yield _table(columns, rows_on_front) if rows_on_front else ""
+    if facts.transfer is not None:
+        yield "## Learned from other studies"
+        yield _text(" ".join(transfer_words.sentences(facts.transfer)))
+        yield _table(transfer_words.columns(facts.transfer), transfer_words.rows(facts.transfer))
     yield "## What mattered, and which way to turn it"
     analysed: Json = (importance or {}).get("metrics", {})
     if not analysed:

@@ -22,6 +22,8 @@ from stillhouse_service.report import (
     rung_words,
     sentences,
     tables,
+    transfer_figures,
+    transfer_words,
     wording,
 )
 from stillhouse_service.report.facts import Facts
@@ -47,6 +49,8 @@ def render_html(
     importance: Json | None,
     environment: Json,
     front: Json | None = None,
+    transfer: Json | None = None,
+    contradictions: Sequence[Json] = (),
 ) -> str:
     """Render the report.
 
@@ -59,11 +63,13 @@ def render_html(
         environment: What the server runs on: `{"python": "3.11.9", "packages": {...}, ...}`,
             strings or mappings of strings.
         front: Its Front, of several objectives.
+        transfer: Its Transfer, of a study that learns from others.
+        contradictions: `number` and `reason` of trials whose probe the measurement contradicted.
 
     Returns:
         A whole HTML page that loads nothing from anywhere.
     """
-    facts = Facts(study, trials, baseline, front)
+    facts = Facts(study, trials, baseline, front, transfer, contradictions)
     plots = _Plots()
     return TEMPLATES.get_template("report.html.j2").render(
         facts=facts,
@@ -75,6 +81,7 @@ def render_html(
         noise_note=sentences.noise_note(facts),
         saved_note=sentences.saved_note(facts),
         rungs_note=rung_words.sentence(facts),
+        probe_note=sentences.probe_note(facts),
         cards=tables.cards(facts),
         summary=[tables.comparison_cells(row) for row in facts.summary()],
         finalized_note=sentences.finalized_note(facts),
@@ -82,13 +89,16 @@ def render_html(
         history=plots.keep("history", figures.history(facts)),
         tradeoff=plots.keep("tradeoff", figures.tradeoff(facts)),
         **_front(front, plots),
+        **_transfer(transfer, plots),
         **_importance(facts, importance, plots),
         layers=plots.keep("layers", figures.layer_times(facts)),
         layer_rows=tables.layer_rows(facts),
         settings=tables.settings(facts),
         why_proposed=None
         if facts.winner is None
-        else why_proposed(facts.winner["origin"], facts.winner["prediction"]),
+        else why_proposed(
+            facts.winner["origin"], facts.winner["prediction"], facts.winner.get("transfer")
+        ),
         schedule=tables.schedule(facts.winner),
         environment=tables.environment_rows(facts, environment),
         value=wording.value,
@@ -130,6 +140,18 @@ def _front(front: Json | None, plots: _Plots) -> dict[str, Any]:
         "front_rows": front_words.rows(front),
         "front_plot": plots.keep("front", front_figures.front_plot(front)),
         "front_volume": plots.keep("volume", front_figures.volume_plot(front)),
+    }
+
+
+def _transfer(transfer: Json | None, plots: _Plots) -> dict[str, Any]:
+    """What the report shows of a study that learns from others."""
+    if transfer is None:
+        return {"learned": []}
+    return {
+        "learned": transfer_words.sentences(transfer),
+        "learned_columns": transfer_words.columns(transfer),
+        "learned_rows": transfer_words.rows(transfer),
+        "learned_plot": plots.keep("transfer", transfer_figures.weights_plot(transfer)),
     }
 
 

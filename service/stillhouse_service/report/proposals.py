@@ -13,14 +13,22 @@ from stillhouse_service.report import wording
 _CHANCES = {"p_feasible": "to keep the limits", "p_success": "to run at all"}
 
 
-def why_proposed(origin: str, prediction: Mapping[str, float]) -> str:
+def why_proposed(
+    origin: str, prediction: Mapping[str, float], of_sources: Mapping[str, object] | None = None
+) -> str:
     """Say why a trial was proposed and what the model expected of it.
 
     Args:
         origin: `initial`, `model`, `random`, `enqueued`, `listed`, `imported`, `foreign`,
             `twin` or `promoted`.
         prediction: As the Trial of docs/api.md has it; empty unless a model proposed it.
+        of_sources: Its `transfer`: of a trial that fills the space only where all were dropped.
     """
+    if origin == "initial" and of_sources:
+        return (
+            "Fills the space, as the first trials do: none of the studies that this one learns "
+            "from was of use, so what they had spared was made up for."
+        )
     if origin == "initial":
         return "One of the first trials, which fill the space before any model is asked."
     if origin == "listed":

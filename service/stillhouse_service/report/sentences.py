@@ -95,6 +95,12 @@ def saved_note(facts: Facts) -> str:
     return f"Spared trials: {'; '.join(parts)}. That saved about {hours:.2g} hours of compute."
 
 
+def probe_note(facts: Facts) -> str:
+    """Say which probes the later measurement contradicted; empty where none."""
+    told = [f"trial {one['number']}: {one['reason']}" for one in facts.contradictions]
+    return f"Probes that were contradicted: {'. '.join(told)}." if told else ""
+
+
 def noise_note(facts: Facts) -> str:
     """Say how far apart identical networks were measured on this device."""
     floor = facts.noise_floor

@@ -130,6 +130,7 @@ def settings(facts: Facts) -> list[dict[str, str]]:
             span = f"{low} to {high}{scale}"
         else:
             span = ", ".join(wording.plain(choice) for choice in parameter["choices"])
+        span += _expected(parameter)
         chosen = winner["config"].get(name)
         shown = "not active" if name not in winner["config"] else wording.plain(chosen)
         default = parameter.get("default")
@@ -142,6 +143,20 @@ def settings(facts: Facts) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _expected(parameter: Json) -> str:
+    """What the user believed of a parameter; empty where nothing."""
+    prior = parameter.get("prior")
+    if not prior:
+        return ""
+    if "weights" in prior:
+        weights = zip(parameter["choices"], prior["weights"], strict=True)
+        told = ", ".join(f"{wording.plain(c)} {wording.plain(w)}" for c, w in weights)
+        return f"; prior: weights {told}"
+    sign = "×/÷" if parameter.get("log") else "±"
+    center, width = wording.plain(prior["center"]), wording.plain(prior["width"])
+    return f"; prior: {center} {sign} {width}"
 
 
 def schedule(winner: Json | None) -> str | None:

@@ -129,12 +129,12 @@ class Trials:
         rows = self._session.execute(query)
         return [(number, id, state, config, told) for number, id, state, config, told in rows]
 
-    def weights_of(self, study_id: str, kept: str) -> list[tuple[int, dict[str, Any]]]:
-        """List number and one member of the details of the model's trials that have it."""
+    def details_of(self, study_id: str, member: str) -> list[tuple[int, dict[str, Any]]]:
+        """List number and one member of the details of the study's own trials that have it."""
         # That member alone: details hold layers and training curves as well.
         query = (
-            select(TrialRow.number, TrialRow.details[kept])
-            .where(TrialRow.study_id == study_id, TrialRow.origin == "model")
+            select(TrialRow.number, TrialRow.details[member])
+            .where(TrialRow.study_id == study_id, TrialRow.origin.not_in((FOREIGN, TWIN)))
             .order_by(TrialRow.number)
         )
         return [(number, found) for number, found in self._session.execute(query) if found]

@@ -29,6 +29,10 @@ class TransferSource(Out):
     weights: Weights = Field(
         description="metric -> its share in the last proposal, 0..1; empty before a model proposed"
     )
+    agreement: Weights = Field(
+        description="metric -> Kendall's rank correlation, -1..1, of what the source by itself "
+        "predicted of the trials before the last proposal with what was measured"
+    )
 
 
 class TransferWeights(Out):
@@ -36,6 +40,10 @@ class TransferWeights(Out):
 
     number: int
     weights: dict[str, Weights] = Field(description="study -> metric -> share, 0..1")
+    agreement: dict[str, Weights] = Field(
+        description="study -> metric -> rank correlation, -1..1, see a source's; empty of trials "
+        "proposed before it was kept"
+    )
 
 
 class Transfer(Out):
