@@ -5,10 +5,13 @@ Depends on: the store.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
+
+from starlette.concurrency import run_in_threadpool
 
 from stillhouse_service import tokens
 from stillhouse_service.store import Store
@@ -40,15 +43,37 @@ class Guard:
         self._lock = threading.Lock()
         self._known: dict[str | None, tuple[float, Known]] = {}
         self._n_forgotten = 0
+        self._looks: dict[tuple[str | None, int], asyncio.Task[Known]] = {}
 
-    def known(self, token: str | None) -> Known | None:
-        """Give what was found a moment ago; none: it must be looked up. Asks no database."""
+    async def of(self, token: str | None) -> Known:
+        """Tell what the database says of a token, or said a moment ago; of one event loop.
+
+        Without a token: what holds for who shows none.
+
+        Of a hundred requests that come at once with one token, one looks and all learn of it.
+        """
+        known = self._remembered(token)
+        if known is not None:
+            return known
+        # Whoever comes after a token was revoked does not join a look that began before.
+        key = token, self._n_forgotten
+        look = self._looks.get(key)
+        if look is None:
+            look = self._looks[key] = asyncio.create_task(run_in_threadpool(self._look, token))
+            look.add_done_callback(lambda done: self._looked(key, done))
+        return await asyncio.shield(look)  # one that hangs up must not end it for the others
+
+    def _looked(self, key: tuple[str | None, int], done: asyncio.Task[Known]) -> None:
+        del self._looks[key]
+        if not done.cancelled():
+            done.exception()  # whoever waited has been told; if nobody did, nobody minds
+
+    def _remembered(self, token: str | None) -> Known | None:
         with self._lock:
             until, known = self._known.get(token, (0.0, None))
         return known if time.monotonic() < until else None
 
-    def look(self, token: str | None) -> Known:
-        """Look a token up; none: what holds for who shows none."""
+    def _look(self, token: str | None) -> Known:
         n_forgotten = self._n_forgotten
         with self._store.read() as view:
             is_any_live = view.tokens.is_any_live(view.now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from starlette.concurrency import run_in_threadpool
 
@@ -95,6 +96,10 @@ class LeaseDesk:
                     future.set_result(answer)
 
     def _hand_out(self, batch: Sequence[Asking]) -> list[Given | ServiceError]:
+        if len(batch) == 1 and batch[0].is_new:
+            nothing = self._nothing_for(batch[0])
+            if nothing is not None:
+                return [nothing]
         with self._store.begin() as work:
             ids = [one.device_id for one in batch]
             work.devices.read_ahead(ids)
@@ -117,6 +122,26 @@ class LeaseDesk:
             claimed = leases.claim_all(work, list(known.values()), self._settings)
             leased = dict(zip(known, claimed, strict=True))
             return [_given(device, leased.get(i)) for i, device in enumerate(devices)]
+
+    def _nothing_for(self, one: Asking) -> Given | None:
+        """Tell a host that there is nothing, where that can be told without the lock for writing.
+
+        A host asks again right after its report; what follows from the report, the next proposal
+        above all, wants the lock at that very moment.
+        """
+        seen_s = min(2 * self._settings.heartbeat_s, self._settings.device_ttl_s / 6)
+        with self._store.read() as view:
+            device = view.devices.find(one.device_id)
+            if device is None or device.worker_id != one.worker_id:
+                return None  # the transaction that writes says what is wrong
+            if view.now - device.last_seen_at >= timedelta(seconds=seen_s):
+                return None  # that it lives is to be written down
+            if view.stages.holders([device.id]):
+                return None
+            names = leases.serves(device)
+            if view.stages.next_for_device(names, view.now) is not None:
+                return None
+            return Given(None, names)
 
 
 def _given(

@@ -34,7 +34,6 @@ from stillhouse_service.states import AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
     AttemptRow,
     BaselineRow,
-    EventRow,
     StageRow,
     StudyRow,
     TrialRow,
@@ -128,17 +127,15 @@ class UnitOfWork:
                 stage = self.stages.stage(row.stage_id)
             what = describe(row, stage, kind, who, before, after, reason, self.now, self.spent)
             self.transitions.append(what)
-        self.log.add(
-            EventRow(
-                at=self.now,
-                study_id=study_id,
-                subject=row.id,
-                kind=kind,
-                who=who,
-                before=before,
-                after=after,
-                reason=reason,
-            )
+        self.log.add_event(
+            at=self.now,
+            study_id=study_id,
+            subject=row.id,
+            kind=kind,
+            who=who,
+            before=before,
+            after=after,
+            reason=reason,
         )
         if study_id is not None:
             self.moved.add(study_id)
@@ -155,17 +152,15 @@ class UnitOfWork:
         reason: str | None = None,
     ) -> None:
         """Append to the log what the user of this transaction did to something without a state."""
-        self.log.add(
-            EventRow(
-                at=self.now,
-                study_id=None,
-                subject=subject,
-                kind=kind,
-                who=self.user,
-                before=before,
-                after=after,
-                reason=reason,
-            )
+        self.log.add_event(
+            at=self.now,
+            study_id=None,
+            subject=subject,
+            kind=kind,
+            who=self.user,
+            before=before,
+            after=after,
+            reason=reason,
         )
 
 
@@ -224,12 +219,13 @@ class Store:
                 self._fence(work)
             yield work
             session.flush()
+            work.log.write_events()
             work.studies.revise(session.info.get(_CHANGED, ()))
             touched: set[str] | None = session.info.get(_TOUCHED, set())
             commit = Commit(
                 frozenset(work.topics),
                 frozenset(work.moved),
-                None if touched is None else frozenset(touched),
+                None if touched is None else frozenset(touched | work.moved),
             )
             if self._is_shared and not commit.is_quiet:
                 announce(session, self.origin, now, commit)

@@ -41,6 +41,7 @@ def _create(work: UnitOfWork, wanted: WebhookIn) -> WebhookRow:
         raise SpecRejected([Problem("study", f"no study {wanted.study!r}")])
     webhook_id = new_id("whk")
     work.audit(webhook_id, "webhook", after="live", reason=urlsplit(wanted.url).hostname)
+    work.log.write_events()  # its own making is no news to it
     row = WebhookRow(
         id=webhook_id,
         url=wanted.url,

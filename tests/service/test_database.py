@@ -16,9 +16,8 @@ from stillhouse_service.database import (
     upgrade,
 )
 from stillhouse_service.errors import IllegalTransition, SchemaMismatch
-from stillhouse_service.ids import utc_now
 from stillhouse_service.store import Store
-from stillhouse_service.tables import Base, DeviceRow, EventRow, WorkerRow
+from stillhouse_service.tables import Base, DeviceRow, WorkerRow
 
 pytestmark = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
@@ -128,18 +127,17 @@ def test_what_is_appended_to_the_log_cannot_be_changed(database: str) -> None:
     engine = open_engine(database)
     prepare(engine)
     store = Store(engine)
-    row = EventRow(
-        at=utc_now(),
-        study_id=None,
-        subject="std_1",
-        kind="state",
-        who="me",
-        before=None,
-        after="checking",
-        reason=None,
-    )
     with store.begin() as work:
-        work.log.add(row)
+        work.log.add_event(
+            at=work.now,
+            study_id=None,
+            subject="std_1",
+            kind="state",
+            who="me",
+            before=None,
+            after="checking",
+            reason=None,
+        )
     with pytest.raises(IllegalTransition, match="append-only"), store.begin() as work:
         work.log.events_of("std_1")[0].reason = "rewritten"
     with store.read() as view:

@@ -17,8 +17,7 @@ from stillhouse_service.errors import Conflict, Deposed
 from stillhouse_service.ids import utc_now
 from stillhouse_service.installation import claim
 from stillhouse_service.leadership import Leadership
-from stillhouse_service.store import Store, UnitOfWork
-from stillhouse_service.tables import EventRow
+from stillhouse_service.store import Store
 
 on_postgres = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 Server = tuple[Leadership, Store]
@@ -46,20 +45,16 @@ def start(database: str) -> Iterator[Start]:
 
 def _write(store: Store, word: str) -> None:
     with store.begin() as work:
-        work.log.add(_event(work, word))
-
-
-def _event(work: UnitOfWork, word: str) -> EventRow:
-    return EventRow(
-        at=work.now,
-        study_id=None,
-        subject="x",
-        kind="state",
-        who=word,
-        before=None,
-        after=None,
-        reason=None,
-    )
+        work.log.add_event(
+            at=work.now,
+            study_id=None,
+            subject="x",
+            kind="state",
+            who=word,
+            before=None,
+            after=None,
+            reason=None,
+        )
 
 
 def _words(store: Store) -> list[str]:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.lease_desk import Asking, Given, LeaseDesk
+from stillhouse_service.tables import DeviceRow
 
 on_both = pytest.mark.parametrize("database", ["sqlite", "postgres"], indirect=True)
 
@@ -86,3 +88,51 @@ def test_who_asks_twice_at_once_holds_one_job(server: Any, connect: Any) -> None
     assert isinstance(second, Given) and second.lease is not None
     with server.store.read() as view:
         assert len(view.stages.running_on("device")) == 1
+
+
+@on_both
+def test_that_there_is_nothing_is_told_while_somebody_else_writes(
+    server: Any, connect: Any
+) -> None:
+    host = connect(server)
+    asking = Asking(host.worker_id, host.device_id, is_new=True)
+    desk = LeaseDesk(server.store, server.settings)
+    with server.store.begin():  # a host that wants the lock for writing would wait for its end
+        told = asyncio.run(asyncio.wait_for(desk.ask(asking), 10))
+    assert told.lease is None
+    assert "CPU" in told.serves
+
+
+@on_both
+def test_that_a_device_lives_is_written_down_before_long(server: Any, connect: Any) -> None:
+    host = connect(server)
+    asking = Asking(host.worker_id, host.device_id, is_new=True)
+    desk = LeaseDesk(server.store, server.settings)
+
+    def last_seen() -> datetime:
+        with server.store.read() as view:
+            device: DeviceRow = view.devices.device(host.device_id)
+            return device.last_seen_at
+
+    with server.store.begin() as work:
+        device = work.devices.device(host.device_id)
+        long_ago = work.now - timedelta(seconds=3 * server.settings.heartbeat_s)
+        device.last_seen_at = long_ago
+    (given,) = desk._hand_out([asking])
+    assert isinstance(given, Given) and given.lease is None
+    seen = last_seen()
+    assert seen > long_ago
+    desk._hand_out([asking])
+    assert last_seen() == seen
+
+
+def test_a_host_that_asks_while_it_holds_a_job_has_given_it_up(server: Any, connect: Any) -> None:
+    server.study(baseline=server.baseline())
+    host = connect(server)
+    asking = Asking(host.worker_id, host.device_id, is_new=True)
+    desk = LeaseDesk(server.store, server.settings)
+    (first,) = desk._hand_out([asking])
+    assert isinstance(first, Given) and first.lease is not None
+    desk._hand_out([asking])
+    with server.store.read() as view:
+        assert view.stages.attempt(first.lease.id).state == "lost"

@@ -60,6 +60,10 @@ class Devices:
             raise NotFound(f"no device {device_id}: register again with POST /v1/workers")
         return row
 
+    def find(self, device_id: str) -> DeviceRow | None:
+        """Find a device, if there is one."""
+        return self._session.get(DeviceRow, device_id)
+
     def read_ahead(self, device_ids: Sequence[str]) -> None:
         """Read devices and their hosts at once; asked for by id, they then are at hand."""
         query = select(DeviceRow, WorkerRow).join(WorkerRow, WorkerRow.id == DeviceRow.worker_id)

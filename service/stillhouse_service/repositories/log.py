@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, Text, cast, delete, select
 from sqlalchemy.orm import Session
 
 from stillhouse_service.tables import ArtifactRow, Base, EventRow, MeasurementRow
 
+_EVENTS = Base.metadata.tables[EventRow.__tablename__]
 _SHA256 = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -21,10 +24,47 @@ class Log:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._events: list[dict[str, Any]] = []
 
-    def add(self, row: EventRow | MeasurementRow) -> None:
-        """Add an event or a measurement."""
+    def add(self, row: MeasurementRow) -> None:
+        """Add a measurement."""
         self._session.add(row)
+
+    def add_event(
+        self,
+        *,
+        at: datetime,
+        study_id: str | None,
+        subject: str,
+        kind: str,
+        who: str,
+        before: str | None,
+        after: str | None,
+        reason: str | None,
+    ) -> None:
+        """Add an event, see `EventRow`; a transaction writes all of its events at its end.
+
+        Events only tell what was done, so no transaction reads those that it adds itself.
+        """
+        self._events.append(
+            {
+                "at": at,
+                "study_id": study_id,
+                "subject": subject,
+                "kind": kind,
+                "who": who,
+                "before": before,
+                "after": after,
+                "reason": reason,
+            }
+        )
+
+    def write_events(self) -> None:
+        """Write the events that were added, in their order."""
+        if self._events:
+            # Past the ORM: nobody wants to know their numbers, so one statement writes them all.
+            self._session.execute(_EVENTS.insert(), self._events)
+            self._events = []
 
     def add_artifacts(self, rows: Sequence[ArtifactRow]) -> None:
         """Add artifacts, but for those whose content is known already."""

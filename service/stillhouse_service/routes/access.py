@@ -9,7 +9,6 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
-from starlette.concurrency import run_in_threadpool
 
 from stillhouse_service import tokens
 from stillhouse_service.errors import Forbidden, Unauthorized
@@ -37,9 +36,7 @@ async def allowed(
     guard = cast(Guard, request.app.state.guard)
     credentials = None if shown is None else shown.credentials
     # Known a moment ago, mostly: then it costs neither a thread nor a transaction.
-    known = guard.known(credentials)
-    if known is None:
-        known = await run_in_threadpool(guard.look, credentials)
+    known = await guard.of(credentials)
     if not (request.app.state.is_guarded or known.is_any_live):
         return
     if credentials is None:
