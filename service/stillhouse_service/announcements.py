@@ -36,7 +36,7 @@ class Commit:
 
     Attributes:
         topics: Who is to hear of it.
-        moved: The studies of which something has moved on; none: any may have.
+        moved: The studies that may have a next step (`UnitOfWork.moved`); none: any may have.
         changed: The studies of which a row was written; none: any may have changed.
     """
 

@@ -160,6 +160,7 @@ class Driver:
         import stillhouse_optimizer.bounds  # noqa: F401
 
         looked_at_s = -math.inf
+        rounds: list[tuple[str, Callable[[], None]]] = []  # what comes round by itself
         while not self._stop.is_set():
             self._wake.clear()
             if not self._drives():
@@ -171,13 +172,18 @@ class Driver:
             self._guarded("compute reports", self._take_reports)
             # Before whatever comes round by itself: somebody waits for what has just moved.
             self._guarded("studies", self._advance_moved)
-            if is_tick:
-                self._guarded("leases", self._expire_leases)
             self._guarded("compute", self._hand_out)
-            if is_tick:
-                self._guarded("watchdog", self._watch)
-                self._guarded("sweep", self._sweep)
-                self._guarded("baselines", self._say_what_baselines_wait_for)
+            if is_tick and not rounds:
+                rounds = [
+                    ("leases", self._expire_leases),
+                    ("watchdog", self._watch),
+                    ("sweep", self._sweep),
+                    ("baselines", self._say_what_baselines_wait_for),
+                ]
+            while rounds:
+                self._guarded(*rounds.pop(0))
+                if self._wake.is_set():
+                    break  # the rest of the round after what has just moved
             self._wake.wait(_TICK_S)
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ from stillhouse_benchmark.protocol import Lease
 from stillhouse_service import leases
 from stillhouse_service.errors import ServiceError
 from stillhouse_service.settings import Settings
+from stillhouse_service.states import AttemptState
 from stillhouse_service.store import Store
 from stillhouse_service.tables import DeviceRow
 
@@ -58,6 +59,8 @@ class LeaseDesk:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
+        # That a device lives need not be written down more often.
+        self._known_for_s = min(2 * settings.heartbeat_s, settings.device_ttl_s / 6)
         self._queue: list[tuple[Asking, asyncio.Future[Given]]] = []
         self._at_work: asyncio.Task[None] | None = None
 
@@ -103,13 +106,15 @@ class LeaseDesk:
         with self._store.begin() as work:
             ids = [one.device_id for one in batch]
             work.devices.read_ahead(ids)
-            holders = work.stages.holders(ids)
+            is_anybody_new = any(one.is_new for one in batch)
+            holders = work.stages.holders(ids) if is_anybody_new else set()
             devices: list[DeviceRow | ServiceError] = []
             for one in batch:
                 try:
                     if one.is_new and one.device_id in holders:
                         leases.ask(work, one.worker_id, one.device_id, self._settings)
-                    devices.append(leases.seen(work, one.worker_id, one.device_id))
+                    known_for_s = 0.0 if one.is_new else self._known_for_s
+                    devices.append(leases.seen(work, one.worker_id, one.device_id, known_for_s))
                 except ServiceError as error:
                     devices.append(error)
             # Who asks twice at once has given the first one up.
@@ -129,15 +134,15 @@ class LeaseDesk:
         A host asks again right after its report; what follows from the report, the next proposal
         above all, wants the lock at that very moment.
         """
-        seen_s = min(2 * self._settings.heartbeat_s, self._settings.device_ttl_s / 6)
         with self._store.read() as view:
             device = view.devices.find(one.device_id)
             if device is None or device.worker_id != one.worker_id:
                 return None  # the transaction that writes says what is wrong
-            if view.now - device.last_seen_at >= timedelta(seconds=seen_s):
+            if view.now - device.last_seen_at >= timedelta(seconds=self._known_for_s):
                 return None  # that it lives is to be written down
-            if view.stages.holders([device.id]):
-                return None
+            last = view.overview.last_attempts_of(device.id, 1)
+            if any(one.state in (AttemptState.RUNNING, AttemptState.FAILED) for one in last):
+                return None  # it gives up what it held; or is trusted again after a failure
             names = leases.serves(device)
             if view.stages.next_for_device(names, view.now) is not None:
                 return None

@@ -295,8 +295,8 @@ def _held(work: UnitOfWork, lease_id: str, token: str) -> AttemptRow:
     return attempt
 
 
-def seen(work: UnitOfWork, worker_id: str, device_id: str) -> DeviceRow:
-    """Note that a device lives.
+def seen(work: UnitOfWork, worker_id: str, device_id: str, known_for_s: float = 0.0) -> DeviceRow:
+    """Note that a device lives, unless that was noted less than `known_for_s` ago.
 
     Raises:
         NotFound: No such host, or no such device of it: it must register again.
@@ -304,5 +304,6 @@ def seen(work: UnitOfWork, worker_id: str, device_id: str) -> DeviceRow:
     host, device = work.devices.host(worker_id), work.devices.device(device_id)
     if device.worker_id != host.id:
         raise NotFound(f"worker {worker_id} has no device {device_id}: register again")
-    host.last_seen_at = device.last_seen_at = work.now
+    if work.now - device.last_seen_at >= timedelta(seconds=known_for_s):
+        host.last_seen_at = device.last_seen_at = work.now
     return device

@@ -57,7 +57,9 @@ class UnitOfWork:
         now: The server's time when the transaction began; every row it writes is stamped so.
         user: Who asked for it, for the log.
         topics: Who is to be told when it has been committed.
-        moved: The studies that it has moved on, or something of theirs.
+        noted: The studies of whose log it has written a line.
+        moved: The studies that may have a next step: they have moved on, or something of theirs has
+            ended.
         transitions: What it has done, for the process's log and traces.
         spent: Times for them that no row keeps.
     """
@@ -66,6 +68,7 @@ class UnitOfWork:
         self.now = now
         self.user = user
         self.topics: set[Topic] = set()
+        self.noted: set[str] = set()
         self.moved: set[str] = set()
         self.transitions: list[Transition] = []
         self.spent = Spent(None, {})
@@ -138,7 +141,10 @@ class UnitOfWork:
             reason=reason,
         )
         if study_id is not None:
-            self.moved.add(study_id)
+            self.noted.add(study_id)
+            # That something was begun gives nobody anything to decide; that it has ended does.
+            if isinstance(row, StudyRow) or is_final(row.state):
+                self.moved.add(study_id)
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
 
@@ -225,7 +231,7 @@ class Store:
             commit = Commit(
                 frozenset(work.topics),
                 frozenset(work.moved),
-                None if touched is None else frozenset(touched | work.moved),
+                None if touched is None else frozenset(touched | work.noted),
             )
             if self._is_shared and not commit.is_quiet:
                 announce(session, self.origin, now, commit)

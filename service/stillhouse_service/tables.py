@@ -200,7 +200,10 @@ class AttemptRow(Base):
     """One handing-out of a stage; on a device it is the lease."""
 
     __tablename__ = "attempt"
-    __table_args__ = (UniqueConstraint("stage_id", "number"),)
+    __table_args__ = (
+        UniqueConstraint("stage_id", "number"),
+        Index("ix_attempt_holder", "holder", "started_at"),
+    )
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     stage_id: Mapped[str] = mapped_column(ForeignKey("stage.id"))
     number: Mapped[int]  # 1, 2, 3, ... within the stage

@@ -5,6 +5,7 @@ Depends on: the store, schemas, incumbents. Reads, never writes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stillhouse_service import incumbents, known_latency, savings, schemas, transfers
+from stillhouse_service import incumbents, known_latency, listed, savings, schemas, transfers
 from stillhouse_service.finalized import finalized
 from stillhouse_service.operations import Operation
 from stillhouse_service.report.proposals import why_proposed
@@ -42,8 +43,35 @@ def baseline(row: BaselineRow) -> schemas.Baseline:
 
 def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
     """Show a study with its counts and incumbent."""
-    counts = work.trials.counts_of(row.id)
-    best = work.trials.find(row.incumbent_id) if row.incumbent_id else None
+    return studies(work, [row])[0]
+
+
+def studies(work: UnitOfWork, rows: Sequence[StudyRow]) -> list[schemas.Study]:
+    """Show studies, see `study`; what all of them need is read at once."""
+    ids = [row.id for row in rows]
+    counts = work.trials.counts_of_all(ids)
+    wanted = [row.incumbent_id for row in rows if row.incumbent_id is not None]
+    best = {trial.id: trial for trial in work.trials.some(wanted)}
+    followed = work.experiments.followed(ids, listed.FINALIZE)
+    return [
+        _study(
+            work,
+            row,
+            counts[row.id],
+            best.get(row.incumbent_id or ""),
+            finalized(work, row) if row.id in followed else None,
+        )
+        for row in rows
+    ]
+
+
+def _study(
+    work: UnitOfWork,
+    row: StudyRow,
+    counts: dict[str, int],
+    best: TrialRow | None,
+    found: dict[str, Any] | None,
+) -> schemas.Study:
     incumbent = (
         None
         if best is None
@@ -71,7 +99,7 @@ def study(work: UnitOfWork, row: StudyRow) -> schemas.Study:
         saved=schemas.Saved.model_validate(savings.of_study(work, row.id, counts)),
         incumbent=incumbent,
         final=row.final,
-        finalized=finalized(work, row),
+        finalized=found,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

@@ -79,6 +79,21 @@ def test_studies_are_found_by_state_name_device_and_time(server: Any) -> None:
 
 
 @on_both
+def test_a_study_is_the_same_in_a_list(server: Any) -> None:
+    best = _study(server)
+    _import(server, best, [0.3, 0.2, 0.4])
+    _import(server, best, [0.1], size=9.0)
+    _study(server, name="nothing yet")
+    answer = server.http.post(f"/v1/studies/{_study(server)}/ask", json={"n": 1})
+    assert len(answer.json()["items"]) == 1
+    server.study()
+    listed = server.get("/v1/studies")["items"]
+    assert [one["counts"]["feasible"] for one in listed] == [0, 0, 0, 3]
+    assert [one["incumbent"] is None for one in listed] == [True, True, True, False]
+    assert listed == [server.get(f"/v1/studies/{one['id']}") for one in listed]
+
+
+@on_both
 def test_trials_are_found_by_state_and_limit_and_ordered_by_a_metric(server: Any) -> None:
     study = _study(server)
     path = f"/v1/studies/{study}/trials"

@@ -5,7 +5,7 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
@@ -54,6 +54,13 @@ class Experiments:
             .order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
         )
         return list(self._session.scalars(query))
+
+    def followed(self, subject_ids: Collection[str], stage: str) -> set[str]:
+        """Find those of some things that an experiment of a stage follows from."""
+        query = select(ExperimentRow.subject_id).where(
+            ExperimentRow.subject_id.in_(subject_ids), ExperimentRow.stage == stage
+        )
+        return {found for found in self._session.scalars(query) if found is not None}
 
     def studies_of(self, experiment_id: str) -> list[StudyRow]:
         """List its studies, one for each baseline and device, in the order they were made."""

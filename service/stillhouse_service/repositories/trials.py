@@ -263,13 +263,21 @@ class Trials:
 
     def counts_of(self, study_id: str) -> dict[str, int]:
         """Count the trials a study started by state; `feasible` ones; those that were `brought`."""
+        return self.counts_of_all([study_id])[study_id]
+
+    def counts_of_all(self, study_ids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Count the trials of several studies, see `counts_of`; no study is left out."""
         # As the index has them in order, ten thousand are counted without being sorted or read.
-        known = TrialRow.state, TrialRow.is_feasible, TrialRow.origin
-        query = select(*known, func.count()).where(TrialRow.study_id == study_id).group_by(*known)
-        counts = {state.value: 0 for state in TrialState} | {"feasible": 0, "brought": 0}
-        for state, is_feasible, origin, n in self._session.execute(query):
-            counts["brought" if origin in BROUGHT else state.value] += n
-            counts["feasible"] += n if is_feasible else 0
+        known = TrialRow.study_id, TrialRow.state, TrialRow.is_feasible, TrialRow.origin
+        query = select(*known, func.count()).where(TrialRow.study_id.in_(study_ids))
+        nothing = {state.value: 0 for state in TrialState} | {"feasible": 0, "brought": 0}
+        counts = {study_id: dict(nothing) for study_id in study_ids}
+        for study_id, state, is_feasible, origin, n in self._session.execute(
+            query.group_by(*known)
+        ):
+            of_study = counts[study_id]
+            of_study["brought" if origin in BROUGHT else state.value] += n
+            of_study["feasible"] += n if is_feasible else 0
         return counts
 
     def spans_of(self, study_id: str, n: int) -> list[tuple[datetime, datetime]]:

@@ -56,7 +56,7 @@ def list_studies(
     rows = view.studies.listed(wanted, page_size + 1, page_token)
     shown = rows[:page_size]
     return schemas.Studies(
-        items=[views.study(view, row) for row in shown],
+        items=views.studies(view, shown),
         next_page_token=wanted.token(shown[-1]) if len(rows) > page_size else None,
     )
 
