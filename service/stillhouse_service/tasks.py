@@ -184,9 +184,12 @@ class _Watch:
     def _look(self) -> None:
         """Ask the scheduler now and then: a cancellation outlives who asked for it."""
         while not self._is_over.wait(_LOOK_S):
+            scheduler = self._client.scheduler
+            if scheduler is None:
+                return  # the client was closed: this worker ends
             try:
                 is_set = self._client.sync(
-                    self._client.scheduler.event_is_set,
+                    scheduler.event_is_set,
                     name=self._surroundings.attempt_id,
                     callback_timeout=_STORE_REST_S,
                 )
