@@ -5,7 +5,8 @@ Depends on: numpy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +24,17 @@ def encode_all(space: Space, configs: Sequence[Config]) -> tuple[Rows, Mask]:
     """
     n = len(configs)
     rows = np.full((n, len(space.names)), np.nan)
+    if not n:
+        return rows, np.ones(0, dtype=bool)
     n_known = np.zeros(n, dtype=int)
     fits = np.ones(n, dtype=bool)
-    for j, name in enumerate(space.names):
-        values = [config.get(name, _ABSENT) for config in configs]
+    # Config by config, as memory holds them; into one list, as thousands of small ones wake the
+    # garbage collector.
+    every: list[object] = []
+    for config in configs:
+        every.extend(map(config.get, space.names, repeat(_ABSENT)))
+    for j in range(len(space.names)):
+        values = every[j :: len(space.names)]
         kinds = set(map(type, values))
         if type(_ABSENT) in kinds:
             given = np.array([value is not _ABSENT for value in values], dtype=bool)
@@ -43,7 +51,7 @@ def encode_all(space: Space, configs: Sequence[Config]) -> tuple[Rows, Mask]:
                 parameter.low, parameter.high, parameter.log, numbers[allowed]
             )
         else:
-            rows[:, j] = _by_value(space, j, values)
+            rows[:, j] = _by_value(space, j, values, kinds)
         fits &= ~(given & np.isnan(rows[:, j]))
     fits &= n_known == [len(config) for config in configs]
     full = space.activate(rows.copy())
@@ -57,14 +65,20 @@ def _to_unit(
     return np.clip(unit, 0.0, 1.0)
 
 
-def _by_value(space: Space, j: int, values: Sequence[object]) -> NDArray[np.float64]:
+def _by_value(
+    space: Space, j: int, values: Sequence[object], kinds: Set[type]
+) -> NDArray[np.float64]:
     """Codes of values, each distinct one looked up once; NaN where absent or not allowed."""
-    keys = list(zip(map(type, values), values, strict=True))  # True is not 1
+    is_mixed = len(kinds - {type(_ABSENT)}) > 1
+    keys = list(zip(map(type, values), values, strict=True)) if is_mixed else values  # True is no 1
     try:
-        known = {key: _code(space, j, key[1]) for key in set(keys)}
+        code_of = {
+            key: _code(space, j, value)
+            for key, value in dict(zip(keys, values, strict=True)).items()
+        }
     except TypeError:  # a list or a mapping is no value of any parameter
-        return np.array([_code(space, j, value) for value in values])
-    return np.array([known[key] for key in keys], dtype=float)
+        return np.array([_code(space, j, value) for value in values], dtype=float)
+    return np.array([code_of[key] for key in keys], dtype=float)
 
 
 def _code(space: Space, j: int, value: object) -> float:

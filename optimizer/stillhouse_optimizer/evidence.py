@@ -126,7 +126,7 @@ def gather(
     if lost:
         names = ", ".join(dict.fromkeys(wanted))
         notes.append(f"{_trials(lost)} counted as failed: no usable value of {names}")
-    values = [dict(o.metrics or {}) for o, ok in zip(observations, measured, strict=True) if ok]
+    values = [o.metrics or {} for o, ok in zip(observations, measured, strict=True) if ok]
     feasible = np.zeros(len(observations), dtype=bool)
     feasible[measured] = [is_feasible(v, problem.constraints)[0] for v in values]
     sure = np.zeros(len(observations), dtype=bool)
@@ -192,8 +192,11 @@ def _encode(
 def _is_measured(observation: Observation, metrics: Sequence[str]) -> bool:
     if observation.status != "complete" or observation.metrics is None:
         return False
-    values = [observation.metrics.get(metric) for metric in metrics]
-    return all(value is not None and _is_usable(value) for value in values)
+    for metric in metrics:
+        value = observation.metrics.get(metric)
+        if value is None or not _is_usable(value):
+            return False
+    return True
 
 
 def _is_usable(value: float) -> bool:
@@ -265,7 +268,9 @@ def _margin(
         end = end_of(trials[i], constraint)
         if end is not None and _is_usable(end) and not (target.is_log and end <= 0):
             widths.append(max(target.to_model(end) - float(modelled[i]), 0.0))
-    return float(np.median(widths[:_N_NEAR])) if widths else 0.0
+            if len(widths) == _N_NEAR:
+                break
+    return float(np.median(widths)) if widths else 0.0
 
 
 def _trials(numbers: Sequence[int]) -> str:

@@ -83,9 +83,9 @@ class _Mutation:
     def __init__(self, space: Space, lattice: Lattice, layers: tuple[int, ...]) -> None:
         self._space = space
         self._lattice = lattice
-        ranges = np.flatnonzero(~space.is_listed & (space.n_levels != 1))
-        self._ranges = ranges
-        self._shifted = np.array(layers, dtype=np.intp) if layers else ranges
+        self._is_range = ~space.is_listed & (space.n_levels != 1)
+        columns = np.arange(len(space.names))
+        self._is_shifted = np.isin(columns, layers) if layers else self._is_range
 
     def __call__(self, parents: Rows, step: float, rng: np.random.Generator) -> Rows:
         """One child for each parent; the parent itself where the child would be illegal."""
@@ -97,9 +97,8 @@ class _Mutation:
         shift = rng.normal(scale=step, size=n)
 
         moved = mutated & ~shifted[:, None]
-        rows[:, self._ranges] += np.where(moved[:, self._ranges], noise[:, self._ranges], 0.0)
-        if len(self._shifted):
-            rows[:, self._shifted] += np.where(shifted, shift, 0.0)[:, None]
+        rows += np.where(moved & self._is_range, noise, 0.0)
+        rows += np.where(shifted[:, None] & self._is_shifted, shift[:, None], 0.0)
         for j, middles in self._lattice.middles.items():
             self._jump(rows, parents, j, middles, moved[:, j], rng)
         for group in self._lattice.groups:
@@ -116,9 +115,10 @@ class _Mutation:
         order = rng.random(parents.shape)
         order[np.isnan(parents)] = 2.0
         order[:, self._space.n_levels == 1] = 2.0
-        rank = order.argsort(axis=1).argsort(axis=1)
         wanted = rng.choice(_MUTATED, size=len(parents))
-        return np.asarray((rank < wanted[:, None]) & (order < 2.0))
+        last = np.minimum(wanted, order.shape[1]) - 1
+        drawn = np.sort(order, axis=1)[np.arange(len(parents)), last]
+        return np.asarray((order <= drawn[:, None]) & (order < 2.0))
 
     def _jump(
         self,

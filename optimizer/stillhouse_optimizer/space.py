@@ -116,11 +116,10 @@ class Space:
 
     def snap(self, rows: Rows) -> Rows:
         """Clip ranges to 0..1 and put countable ones on their nearest level, in place."""
+        rows[:] = np.where(self.is_continuous, np.clip(rows, 0.0, 1.0), rows)
         for j, codes in enumerate(self.codes):
-            column = rows[:, j]
-            if codes is None:
-                np.clip(column, 0.0, 1.0, out=column)
-            else:
+            if codes is not None:
+                column = rows[:, j]
                 known = ~np.isnan(column)
                 column[known] = codes[nearest(codes, column[known])]
         return rows

@@ -80,6 +80,14 @@ def test_a_running_trial_makes_its_surroundings_more_certain(name: str) -> None:
         assert (variance_after < variance).all()
 
 
+def test_terms_are_those_of_the_inputs_asked_for_whatever_was_asked_before() -> None:
+    one, other = removed(5, 9), removed(7, 10)
+    terms = Terms(GROUPS, [False] * len(GROUPS), layers=range(N_LAYERS))
+    for x in (one, other, one, other[:5], one.copy()):
+        fresh = Terms(GROUPS, [False] * len(GROUPS), layers=range(N_LAYERS)).of(x)
+        np.testing.assert_array_equal(terms.of(x), fresh)
+
+
 @pytest.mark.parametrize("layers, is_category", [((0,), False), ((0, 1), True), ((), False)])
 def test_fewer_than_two_layers_have_nothing_in_common(
     layers: tuple[int, ...], is_category: bool

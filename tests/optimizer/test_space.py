@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stillhouse_optimizer import Problem, ProblemError
 from stillhouse_optimizer.encoding import encode_all
 from stillhouse_optimizer.lattice import NO_LATTICE
-from stillhouse_optimizer.maximizer import search
+from stillhouse_optimizer.maximizer import _MUTATED, _Mutation, search
 from stillhouse_optimizer.space import Space
 from stillhouse_optimizer.translate import LegalityCheck, in_configspace, to_configspace
 
@@ -30,6 +30,22 @@ def test_sampled_configs_are_legal_to_configspace_and_survive_the_way_back(
         for name, value in config.items():
             is_near = isinstance(value, float)
             assert again[name] == (pytest.approx(value, rel=1e-12) if is_near else value)
+
+
+def test_a_mutation_changes_as_many_active_values_as_it_drew(
+    mixed_problem: Callable[..., Problem],
+) -> None:
+    space = Space(mixed_problem())
+    rows = space.sample(400, np.random.default_rng(2))
+    changed = _Mutation(space, NO_LATTICE, ())._choose(rows, np.random.default_rng(3))
+    assert not (changed & np.isnan(rows)).any()
+    n_active, n_changed = (~np.isnan(rows)).sum(axis=1), changed.sum(axis=1)
+    assert (n_changed <= _MUTATED.max()).all()
+    fewer = n_changed < n_active
+    assert set(n_changed[fewer].tolist()) == set(_MUTATED.tolist())
+    # Each number is drawn as often, but that 6 changes at most what is active.
+    share = np.bincount(n_changed[n_active >= 6], minlength=7)[_MUTATED] / (n_active >= 6).sum()
+    np.testing.assert_allclose(share, 0.25, atol=0.08)
 
 
 def test_configs_that_configspace_draws_are_legal_here(
