@@ -30,6 +30,7 @@ from stillhouse_service.instruments import RequestTimes
 from stillhouse_service.leadership import Leadership
 from stillhouse_service.lease_desk import LeaseDesk
 from stillhouse_service.limits import BodyLimit
+from stillhouse_service.loading import load
 from stillhouse_service.looks import Looks
 from stillhouse_service.metrics import Metrics
 from stillhouse_service.operations import Operations
@@ -121,6 +122,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] | None = None) -
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        load()
         announcements.start()
         leadership.start()
         driver.start()

@@ -21,6 +21,7 @@ from stillhouse_service import attempts, incumbents, listed, outcomes, transfers
 from stillhouse_service.errors import Conflict, LeaseLost, Problem, SpecRejected
 from stillhouse_service.failures import Failure
 from stillhouse_service.instruments import PROPOSAL_S
+from stillhouse_service.loading import PROPOSALS, load
 from stillhouse_service.objectives import RANGES
 from stillhouse_service.once import Once
 from stillhouse_service.settings import Settings
@@ -88,7 +89,8 @@ class Asking:
             sources = transfers.sources_of(view, study) if n_new > 0 else ()
         proposals: Sequence[Proposal] = []
         if n_new > 0:
-            from stillhouse_optimizer.propose import propose  # on use: it loads SMAC
+            load(PROPOSALS)  # on use
+            from stillhouse_optimizer.propose import propose
 
             try:
                 seed = int(study.spec["seed"])

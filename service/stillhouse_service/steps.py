@@ -32,6 +32,7 @@ from stillhouse_service import (
 from stillhouse_service.catalog import parameter_shapes
 from stillhouse_service.failures import Failure, policy_of
 from stillhouse_service.instruments import PROPOSAL_S
+from stillhouse_service.loading import BUILT_NETWORKS, PROPOSALS, load
 from stillhouse_service.repositories.trials import BROUGHT
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState, TrialState
@@ -208,6 +209,7 @@ class Steps:
             Why no more trials should be started: the next one promises too little.
         """
         # On use: they load SMAC and torch, and a server that starts is not to wait for that.
+        load(PROPOSALS, BUILT_NETWORKS)
         from stillhouse_optimizer.propose import propose
         from stillhouse_service.built_network import built_network
 

@@ -5,13 +5,13 @@ Depends on: the store. Looks at all studies at once, so that a hundred cost as l
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache, partial
 
 from stillhouse_benchmark.protocol import COMPILES
+from stillhouse_service.loading import PROPOSALS, load
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import StudyState
 from stillhouse_service.store import Store, UnitOfWork
@@ -27,8 +27,7 @@ _OURS = (_NO_WORKER, _NO_COMPUTE, _STUCK)
 @cache
 def _load_ahead() -> None:
     """Import what proposals need while a study's device is still looked at: seconds, once."""
-    load = partial(importlib.import_module, "stillhouse_optimizer.propose")
-    threading.Thread(target=load, name="load ahead", daemon=True).start()
+    threading.Thread(target=load, args=(PROPOSALS,), name="load ahead", daemon=True).start()
 
 
 class Watchdog:
