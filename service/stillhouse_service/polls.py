@@ -56,9 +56,12 @@ class Polls:
         about = study[1] if study else None
         rung = self._news.subscribe(about)
         try:
-            start, body = await self._answer(scope, receive)
             known = Headers(scope=scope).get("if-none-match", "")
-            deadline = time.monotonic() + (_wait_s(scope) if known else 0.0)
+            wait_s = _wait_s(scope) if known else 0.0
+            deadline = time.monotonic() + wait_s
+            look = partial(self._answer, scope, receive)
+            # Those who got news ask again at the same moment: one look is for all of them.
+            start, body = await (self._looks.look(_same(scope), look) if wait_s > 0 else look())
             while (etag := MutableHeaders(scope=start).get("etag")) is not None and etag in known:
                 left_s = deadline - time.monotonic()
                 is_over = left_s <= 0 or self._is_stopping.is_set()
@@ -67,8 +70,7 @@ class Polls:
                     body = b""
                     break
                 rung = self._news.subscribe(about)
-                again = partial(self._answer, scope, receive)
-                start, body = await self._looks.look(_same(scope), again)
+                start, body = await self._looks.look(_same(scope), look)
         finally:
             self._news.unsubscribe(rung, about)
         await send(start)

@@ -71,6 +71,23 @@ def test_a_hundred_that_wait_for_the_same_share_one_look(path: str) -> None:
     _in_loop(act)
 
 
+def test_a_hundred_that_missed_the_same_news_share_one_look() -> None:
+    async def act() -> None:
+        page, bell = _Page(), Bell()
+        transport = httpx.ASGITransport(app=Polls(page, bell, threading.Event()))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as http:
+            known = {"If-None-Match": (await http.get("/v1/devices")).headers["etag"]}
+            page.text = "2"  # before they ask: nobody rings for them any more
+            asked = (
+                http.get("/v1/devices", params={"wait": 50}, headers=known) for _ in range(100)
+            )
+            answers = await asyncio.gather(*asked)
+            assert {(one.status_code, one.text) for one in answers} == {(200, "2")}
+            assert page.n_asked < 20  # each for itself: 101
+
+    _in_loop(act)
+
+
 def test_who_waits_for_one_study_is_not_woken_by_another() -> None:
     async def act() -> None:
         bell = Bell()
