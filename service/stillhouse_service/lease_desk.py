@@ -138,8 +138,8 @@ class LeaseDesk:
             device = view.devices.find(one.device_id)
             if device is None or device.worker_id != one.worker_id:
                 return None  # the transaction that writes says what is wrong
-            if view.now - device.last_seen_at >= timedelta(seconds=self._known_for_s):
-                return None  # that it lives is to be written down
+            if abs(view.now - device.last_seen_at) >= timedelta(seconds=self._known_for_s):
+                return None  # that it lives is to be written down; also when a clock was set back
             last = view.overview.last_attempts_of(device.id, 1)
             if any(one.state in (AttemptState.RUNNING, AttemptState.FAILED) for one in last):
                 return None  # it gives up what it held; or is trusted again after a failure

@@ -304,6 +304,7 @@ def seen(work: UnitOfWork, worker_id: str, device_id: str, known_for_s: float = 
     host, device = work.devices.host(worker_id), work.devices.device(device_id)
     if device.worker_id != host.id:
         raise NotFound(f"worker {worker_id} has no device {device_id}: register again")
-    if work.now - device.last_seen_at >= timedelta(seconds=known_for_s):
+    # Either way: of a clock that was set back, what was noted lies in the future.
+    if abs(work.now - device.last_seen_at) >= timedelta(seconds=known_for_s):
         host.last_seen_at = device.last_seen_at = work.now
     return device

@@ -36,6 +36,7 @@ from stillhouse_service.cluster import PROGRESS_TOPIC, Surroundings
 from stillhouse_service.compute_log import log_as_told
 from stillhouse_service.device_data import store_split
 from stillhouse_service.errors import ArtifactTooLarge, ServiceError
+from stillhouse_service.fidelity import JUDGED_ON
 from stillhouse_service.stage_log import StageLog
 
 _log = logging.getLogger(__name__)
@@ -281,7 +282,7 @@ def _compress(
         "weights": store.put(made.weights),
         "probe_outputs": store.put(made.probe_outputs, "application/x-npy"),
     }
-    if (part := order.get("judged_on")) is not None:
+    if (part := order.get(JUDGED_ON)) is not None:
         artifacts |= store_split(store, order["dataset"], "validation", part=part)
     if kept.last is not None:
         try:

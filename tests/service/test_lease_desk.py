@@ -104,7 +104,10 @@ def test_that_there_is_nothing_is_told_while_somebody_else_writes(
 
 
 @on_both
-def test_that_a_device_lives_is_written_down_before_long(server: Any, connect: Any) -> None:
+@pytest.mark.parametrize("off", [-3, 3], ids=["long ago", "by a clock that was set back"])
+def test_that_a_device_lives_is_written_down_before_long(
+    server: Any, connect: Any, off: int
+) -> None:
     host = connect(server)
     asking = Asking(host.worker_id, host.device_id, is_new=True)
     desk = LeaseDesk(server.store, server.settings)
@@ -116,12 +119,12 @@ def test_that_a_device_lives_is_written_down_before_long(server: Any, connect: A
 
     with server.store.begin() as work:
         device = work.devices.device(host.device_id)
-        long_ago = work.now - timedelta(seconds=3 * server.settings.heartbeat_s)
-        device.last_seen_at = long_ago
+        begun = work.now
+        device.last_seen_at = begun + off * timedelta(seconds=server.settings.heartbeat_s)
     (given,) = desk._hand_out([asking])
     assert isinstance(given, Given) and given.lease is None
     seen = last_seen()
-    assert seen > long_ago
+    assert begun <= seen < begun + timedelta(seconds=server.settings.heartbeat_s)
     desk._hand_out([asking])
     assert last_seen() == seen
 
