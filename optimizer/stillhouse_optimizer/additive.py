@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,17 @@ _FURTHEST = 12.0
 # Log of the variance that is expected of a term that explains much, and of an interaction; targets
 # standardised.
 _STRONG, _INTERACTION = -0.5, -5.0
+
+
+class Basis(Protocol):
+    """What an additive model is a weighted sum of; see ``Terms`` for its attributes."""
+
+    owner: NDArray[np.intp]
+    log_variance: Array
+
+    def of(self, x: Array) -> Array:
+        """Terms (n, n_terms) of inputs (n, k)."""
+        ...
 
 
 class Terms:
@@ -119,7 +131,7 @@ class Terms:
 class AdditiveModel:
     """A fitted additive model; ``predict`` gives the mean and its uncertainty without noise."""
 
-    terms: Terms
+    terms: Basis
     weights: Array
     prior_root: Array  # standard deviation of each weight before any trial (n_terms,)
     precision: Array  # (n_terms, n_terms), of weights over prior_root
@@ -141,10 +153,10 @@ class AdditiveModel:
         """The same means, and the certainty there would be with one more trial at each of x."""
         scaled = self.terms.of(x) * self.prior_root
         precision = self.precision + scaled.T @ scaled * (self.scale**2 / self.noise)
-        return replace(self, precision=precision, root=_root(precision, self.prior_root))
+        return replace(self, precision=precision, root=root_of(precision, self.prior_root))
 
 
-def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
+def fit_additive(terms: Basis, x: Array, y: Array) -> AdditiveModel:
     """Fit term weights and their variances.
 
     Args:
@@ -195,12 +207,13 @@ def fit_additive(terms: Terms, x: Array, y: Array) -> AdditiveModel:
 
     best = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _N_ITERATIONS}).x
     root_v, w, noise, precision = solve(best)[:4]
-    root = _root(precision, root_v)
+    root = root_of(precision, root_v)
     return AdditiveModel(
         terms, root_v * w, root_v, precision, root, center, scale, noise * scale**2
     )
 
 
-def _root(precision: Array, prior_root: Array) -> Array:
+def root_of(precision: Array, prior_root: Array) -> Array:
+    """``AdditiveModel.root`` of its precision and the deviations that this is relative to."""
     factor, _ = dpotrf(precision, lower=1)
     return np.asarray(np.tril(dtrtri(factor, lower=1)[0]) * prior_root)

@@ -42,6 +42,22 @@ def ranking_losses(predicted: Sequence[Array], y: Array, rng: np.random.Generato
     return np.asarray(np.einsum("si,mij,sj->ms", drawn, wrong, drawn, optimize=True))
 
 
+def squared_losses(predicted: Sequence[Array], y: Array, rng: np.random.Generator) -> Array:
+    """How far each model is off, squared and summed over trials that are drawn again and again.
+
+    Args:
+        predicted: What each model predicts of every trial, (n,), without having seen it.
+        y: What was measured, (n,).
+        rng: Source of the draws, which are the same for every model.
+
+    Returns:
+        Shape (n_models, n_draws).
+    """
+    n = len(y)
+    drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=_N_SAMPLES).astype(float)
+    return (np.stack(predicted) - y) ** 2 @ drawn.T
+
+
 def is_dropped(source: Array, own: Array) -> bool:
     """Whether a source in all likelihood ranks a study's trials worse than the study's own model.
 

@@ -64,7 +64,11 @@ def fit(name: str, terms: Terms, x: Array, y: Array, seed: int) -> Model:
         return fit_forest(x, y, seed, PLAIN_SAMPLES, "best")
     if name == "gp":
         return fit_gp(terms, x, y)
-    additive = fit_additive(terms, x, y)
+    return with_forest(fit_additive(terms, x, y), x, y, seed)
+
+
+def with_forest(additive: AdditiveModel, x: Array, y: Array, seed: int) -> AdditiveForest:
+    """An additive model and a forest on what it leaves unexplained of y (n,) at x (n, k)."""
     forest = fit_forest(x, y - additive.predict(x)[0], seed, RESIDUAL_SAMPLES)
     return AdditiveForest(additive, forest, additive.noise)
 
