@@ -107,9 +107,9 @@ def test_losses_are_compared_draw_by_draw() -> None:
     assert is_dropped(shared_part + 2.0, own)
     assert not is_dropped(shared_part - 2.0, own)
     assert not is_dropped(own, own)  # ties count half
-    better_in = np.where(np.arange(200) < 49, -1.0, 1.0)
-    assert is_dropped(shared_part + better_in, own)  # 49 of 200 are fewer than a quarter
-    better_in[:50] = -1.0
+    better_in = np.where(np.arange(200) < 99, -1.0, 1.0)
+    assert is_dropped(shared_part + better_in, own)  # 99 of 200 are fewer than half
+    better_in[:100] = -1.0
     assert not is_dropped(shared_part + better_in, own)
 
 
