@@ -56,7 +56,7 @@ def squared_losses(predicted: Sequence[Array], y: Array, rng: np.random.Generato
     """
     n = len(y)
     drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=_N_SAMPLES).astype(float)
-    return (np.stack(predicted) - y) ** 2 @ drawn.T
+    return np.asarray((np.stack(predicted) - y) ** 2 @ drawn.T)
 
 
 def is_dropped(source: Array, own: Array) -> bool:
