@@ -20,6 +20,7 @@ from stillhouse_service.store import Store
 _log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 1.0
 _BREATH_S = 0.02  # between two looks: jobs come in bursts
+_FEW = 4  # are woken for any new job: that costs less than to find out whose it is
 
 
 @dataclass(eq=False)
@@ -38,6 +39,7 @@ class WaitingHosts:
         self._hosts: dict[_Host, None] = {}  # in the order of their coming
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._is_job_new = False
         self._watch: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -45,7 +47,11 @@ class WaitingHosts:
         """Look for whom there is work; from any thread."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._news.set)
+            loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        self._is_job_new = True
+        self._news.set()
 
     def close(self) -> None:
         """Send everybody away: the server ends; from any thread."""
@@ -83,6 +89,10 @@ class WaitingHosts:
             if self._is_closed:
                 self._wake(list(self._hosts))
                 return
+            is_job_new, self._is_job_new = self._is_job_new, False
+            if is_job_new and len(self._hosts) <= _FEW:
+                self._wake(list(self._hosts))
+                continue
             try:
                 n_waiting = await run_in_threadpool(self._count)
             except (OperationalError, InterfaceError) as error:
