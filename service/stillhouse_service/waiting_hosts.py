@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,11 +41,15 @@ class WaitingHosts:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._is_job_new = False
+        self._n_rung = 0
+        self._n_rung_lock = threading.Lock()
         self._watch: asyncio.Task[None] | None = None
         self._is_closed = False
 
     def ring(self) -> None:
         """Look for whom there is work; from any thread."""
+        with self._n_rung_lock:
+            self._n_rung += 1
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._ring)
@@ -58,17 +63,23 @@ class WaitingHosts:
         self._is_closed = True
         self.ring()
 
-    async def wait(self, serves: Sequence[str], timeout_s: float) -> bool:
+    def heard(self) -> int:
+        """Give how often it was rung: whoever looks for a job notes that first."""
+        return self._n_rung
+
+    async def wait(self, serves: Sequence[str], timeout_s: float, heard: int) -> bool:
         """Wait for a job; tell whether there may be one. Somebody else may still be faster.
 
         Args:
             serves: See `leases.serves`.
             timeout_s: The longest wait, seconds.
+            heard: From `heard`, before the caller looked for a job and found none.
         """
         self._loop = asyncio.get_running_loop()
         host = _Host(serves)
         self._hosts[host] = None
-        self._news.set()  # a job may have come between its last look and now
+        if heard != self._n_rung:
+            self._news.set()  # a job may have come between its last look and now
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._look_on())
         try:
