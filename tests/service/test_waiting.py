@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from stillhouse_service.bell import Bell
 from stillhouse_service.looks import Looks
 from stillhouse_service.polls import Polls
+from stillhouse_service.turns import Turns
 from stillhouse_service.waiting_hosts import WaitingHosts
 
 
@@ -190,6 +192,24 @@ def test_as_many_hosts_are_woken_as_there_are_jobs_the_longest_waiting_first() -
         assert len(hosts._hosts) == 3
         hosts.close()
         await asyncio.gather(*tasks)
+
+    _in_loop(act)
+
+
+def test_many_go_on_one_after_the_other_and_one_alone_at_once() -> None:
+    async def act() -> None:
+        turns, went = Turns(0.02), []
+
+        async def go(number: int) -> None:
+            await turns.take()
+            went.append((number, time.monotonic()))
+
+        await asyncio.gather(*(go(i) for i in range(10)))
+        assert [number for number, _ in went] == list(range(10))
+        assert went[-1][1] - went[0][1] > 8 * 0.02
+        await asyncio.sleep(0.05)
+        with pytest.raises(StopIteration):
+            turns.take().send(None)  # it ends without having waited for anything
 
     _in_loop(act)
 
