@@ -1,7 +1,8 @@
 """What a scrape of /metrics costs as trials grow: the first after a start, and those that follow.
 
 Depends on: the service; tests/shared for a real Postgres. The rows are written directly: of each
-trial two stages, two attempts and their events, one trial in twenty failed.
+trial two stages, two attempts and their events, one trial in twenty failed; a study has a thousand.
+Between two scrapes one study has changed.
 
 ``STILLHOUSE_BENCH_QUICK=1`` takes a tenth of the trials, to see that it runs.
 """
@@ -35,6 +36,7 @@ QUICK = bool(os.environ.get("STILLHOUSE_BENCH_QUICK"))
 SIZES = (1_000, 4_000) if QUICK else (10_000, 40_000)
 N_SCRAPES = 20
 _CHUNK = 2_000
+_N_EACH = 1_000  # trials of a study
 _LANES = (("compute", "compress"), ("device", "benchmark"))
 
 
@@ -71,6 +73,8 @@ def _scraped(store: Store) -> list[Cell]:
     times_ms = []
     for _ in range(N_SCRAPES):
         metrics._last = (float("-inf"), b"")  # not what was told a moment ago
+        with store.begin() as work:
+            work.studies.revise(["std_0"])  # a trial of one study has moved meanwhile
         begun_s = time.perf_counter()
         metrics.text()
         times_ms.append((time.perf_counter() - begun_s) * 1e3)
@@ -83,8 +87,8 @@ def _fill(store: Store, n_before: int, n_after: int) -> None:
     for first in range(n_before, n_after, _CHUNK):
         numbers = range(first, min(first + _CHUNK, n_after))
         with engine.begin() as connection:
-            if first == 0:
-                connection.execute(insert(StudyRow), [_study()])
+            studies = [_study(n) for n in numbers if n % _N_EACH == 0]
+            connection.execute(insert(StudyRow), studies)
             for table, made in (
                 (TrialRow, [_trial(n) for n in numbers]),
                 (StageRow, [_stage(n, lane) for n in numbers for lane in range(2)]),
@@ -97,9 +101,9 @@ def _fill(store: Store, n_before: int, n_after: int) -> None:
             alone.execute(text("VACUUM (ANALYZE)"))
 
 
-def _study() -> dict[str, Any]:
+def _study(n: int) -> dict[str, Any]:
     return {
-        "id": "std_1",
+        "id": _study_of(n),
         "name": "large",
         "state": StudyState.RUNNING,
         "spec": {"device": "CPU"},
@@ -109,12 +113,16 @@ def _study() -> dict[str, Any]:
     }
 
 
+def _study_of(n: int) -> str:
+    return f"std_{n // _N_EACH}"
+
+
 def _trial(n: int) -> dict[str, Any]:
     has_failed = n % 20 == 0
     return {
         "id": f"trl_{n}",
-        "study_id": "std_1",
-        "number": n,
+        "study_id": _study_of(n),
+        "number": n % _N_EACH,
         "state": TrialState.FAILED if has_failed else TrialState.COMPLETE,
         "config": {f"parameter {i}": 0.5 for i in range(20)},
         "origin": "model",
@@ -137,7 +145,7 @@ def _stage(n: int, lane: int) -> dict[str, Any]:
         "kind": _LANES[lane][1],
         "lane": _LANES[lane][0],
         "state": StageState.DONE,
-        "study_id": "std_1",
+        "study_id": _study_of(n),
         "trial_id": f"trl_{n}",
         "order": {},
         "n_spent": 0,
@@ -165,7 +173,7 @@ def _events(n: int) -> Iterator[dict[str, Any]]:
         for before, after in ((None, "running"), ("running", "succeeded")):
             yield {
                 "at": utc_now(),
-                "study_id": "std_1",
+                "study_id": _study_of(n),
                 "subject": f"lse_{n}_{lane}",
                 "kind": "attempt",
                 "who": "dev_1",

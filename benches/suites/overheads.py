@@ -5,14 +5,16 @@ Depends on: httpx, uvicorn, the service.
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import httpx
 import uvicorn
 from sqlalchemy import event
 from suites.filled_database import Filled
+from suites.overhead_host import measure
 
 from stillhouse_optimizer.propose import propose
 from stillhouse_service.app import build_app
@@ -53,39 +56,25 @@ def own_server(url: str, folder: Path) -> Iterator[tuple[httpx.Client, Store]]:
 
 def overheads(http: httpx.Client, filled: Filled, n: int) -> list[list[Any]]:
     """What the service adds to a trial, beside compression and timing."""
-    http.headers["Stillhouse-Protocol"] = "1"
-    device = {
-        "name": "CPU",
-        "kind": "CPU",
-        "full_name": "A device",
-        "runtime": "openvino",
-        "runtime_version": "2026.0.0",
-        "precisions": ["f32"],
-        "max_opset": 21,
-        "host": "edge",
-        "capabilities": ["benchmark"],
-    }
-    body: dict[str, Any] = {"name": "edge", "version": "1", "devices": [device]}
-    known = http.post("/v1/workers", json=body).raise_for_status().json()
-    ids = {"worker_id": known["id"], "device_id": known["devices"][0]["id"]}
     study = filled.run(n + 1)
     told, proposed, offered = [], [], []
     compute_waits = _hear_of_compute(filled.store)
-    lease = http.post("/v1/leases", json={**ids, "wait_s": 30}).json()
+    processes = multiprocessing.get_context("spawn")
+    ours, hosts = processes.Pipe()
+    host = processes.Process(target=measure, args=(str(http.base_url), n, hosts))
+    host.start()
+    _heard(ours)
     for _ in range(n):
-        report = {"token": lease["token"], "result": _result()}
-        path = f"/v1/leases/{lease['id']}/result"
-        told.append(timed(partial(_told, http, path, report)))
-        begun_s = time.perf_counter()
-        with _ThreadedLease(http, ids) as waiting:  # the host asks again at once, as hosts do
-            while not compute_waits.wait(1.0) and not filled.is_waiting():
-                pass
-            compute_waits.clear()
-            proposed.append((time.perf_counter() - begun_s) * 1e3)
-            filled.compute()
-            computed_s = time.perf_counter()
-            lease = waiting.result()
-            offered.append((waiting.heard_s - computed_s) * 1e3)
+        report = _heard(ours)
+        told.append((report.told_s - report.begun_s) * 1e3)
+        while not compute_waits.wait(1.0) and not filled.is_waiting():
+            pass
+        compute_waits.clear()
+        proposed.append((time.perf_counter() - report.told_s) * 1e3)
+        filled.compute()
+        computed_s = time.perf_counter()
+        offered.append((_heard(ours) - computed_s) * 1e3)
+    host.join(timeout=60)
     asked = _proposals(filled.store, study, n)
     asked_ms = statistics.median(asked)
     whole = [sum(parts) - asked_ms for parts in zip(told, proposed, offered, strict=True)]
@@ -134,76 +123,11 @@ def _proposals(store: Store, study_id: str, n: int) -> list[float]:
     return [timed(partial(again, k)) for k in range(1, n + 1)]
 
 
-class _ThreadedLease:
-    """A long poll for a job in a thread."""
-
-    def __init__(self, http: httpx.Client, ids: Mapping[str, str]) -> None:
-        self._http, self._ids = http, ids
-        self._answer: dict[str, Any] = {}
-        self.heard_s = 0.0
-        self._thread = threading.Thread(target=self._ask)
-
-    def _ask(self) -> None:
-        for _ in range(4):  # a machine that is busy with other things
-            answer = self._http.post("/v1/leases", json={**self._ids, "wait_s": 30})
-            self.heard_s = time.perf_counter()
-            if answer.status_code != 204:
-                break
-        self._answer = answer.raise_for_status().json()
-
-    def result(self) -> dict[str, Any]:
-        """Wait for the lease."""
-        self._thread.join(timeout=130)
-        return self._answer
-
-    def __enter__(self) -> _ThreadedLease:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(timeout=130)
-
-
-def _told(http: httpx.Client, path: str, report: Mapping[str, Any]) -> None:
-    http.post(path, json=report).raise_for_status()
-
-
-def _result() -> dict[str, Any]:
-    names = ("p25_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "mean_ms", "cpu_p50_ms")
-    timing = dict.fromkeys(names, 2.0) | {"sd_ms": 0.1, "n_runs": 200, "throughput_per_s": 500.0}
-    counts = {"n_images": 300, "top1_correct": 294, "top5_correct": 300}
-    agreement = {"max_abs": 1e-5, "max_rel": 1e-4, "top1_agreement": 1.0}
-    return {
-        "candidate": timing,
-        "baseline": timing,
-        "latency_ratio": 1.0,
-        "latency_ratio_low": 0.99,
-        "latency_ratio_high": 1.01,
-        "is_distinguishable": False,
-        "aa_ratio": 1.0,
-        "is_gate_passed": True,
-        "n_attempts": 1,
-        "accuracy": {
-            "candidate": counts,
-            "baseline": counts,
-            "n_disagree_candidate_only": 0,
-            "n_disagree_baseline_only": 0,
-        },
-        "agreement": {"candidate": agreement, "baseline": agreement},
-        "layers": [
-            {"layer": f"layer{i}", "type": "Convolution", "candidate_ms": 0.1, "baseline_ms": 0.2}
-            for i in range(20)
-        ],
-        "host": {
-            "cpu_model": "A processor",
-            "n_cpus": 2,
-            "load_1m": 0.1,
-            "runtime": "openvino",
-            "runtime_version": "2026.0.0",
-            "temperature_c": None,
-        },
-        "duration_s": 1.0,
-    }
+def _heard(pipe: Connection) -> Any:
+    """Wait for what the host has to say, as long as it may wait for the server."""
+    if not pipe.poll(130):
+        raise SystemExit("the device host has ended, or waits in vain")
+    return pipe.recv()
 
 
 def timed(act: Callable[[], Any]) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Update, func, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
@@ -53,7 +53,9 @@ class Commit:
 ANYTHING = Commit(frozenset(get_args(Topic)), None, None)
 
 
-def announce(session: Session, origin: str, now: datetime, commit: Commit) -> None:
+def announce(
+    session: Session, origin: str, now: datetime, commit: Commit, last: Update | None
+) -> None:
     """Tell the other servers, as soon as this transaction is committed.
 
     Args:
@@ -61,12 +63,14 @@ def announce(session: Session, origin: str, now: datetime, commit: Commit) -> No
         origin: Who tells it.
         now: The time that its rows are stamped with: it must not lie in anybody's future.
         commit: What it is about.
+        last: Done with it, in one statement.
     """
     head = [origin, now.isoformat(), sorted(commit.topics)]
     told = json.dumps([*head, _names(commit.moved), _names(commit.changed)])
     if len(told) > _LONGEST:
         told = json.dumps([*head, None, None])
-    session.execute(select(func.pg_notify(_CHANNEL, told)))
+    query = select(func.pg_notify(_CHANNEL, told))
+    session.execute(query if last is None else query.add_cte(last.cte("last")))
 
 
 def _names(studies: frozenset[str] | None) -> list[str] | None:

@@ -135,13 +135,13 @@ class LeaseDesk:
         above all, wants the lock at that very moment.
         """
         with self._store.read() as view:
-            device = view.devices.find(one.device_id)
-            if device is None or device.worker_id != one.worker_id:
+            found = view.devices.with_last_state(one.device_id)
+            if found is None or found[0].worker_id != one.worker_id:
                 return None  # the transaction that writes says what is wrong
+            device, last = found
             if abs(view.now - device.last_seen_at) >= timedelta(seconds=self._known_for_s):
                 return None  # that it lives is to be written down; also when a clock was set back
-            last = view.overview.last_attempts_of(device.id, 1)
-            if any(one.state in (AttemptState.RUNNING, AttemptState.FAILED) for one in last):
+            if last in (AttemptState.RUNNING, AttemptState.FAILED):
                 return None  # it gives up what it held; or is trusted again after a failure
             names = leases.serves(device)
             if view.stages.next_for_device(names, view.now) is not None:

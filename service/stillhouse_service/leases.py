@@ -147,14 +147,21 @@ class _AtHand:
 
 
 def _read_ahead(work: UnitOfWork, stages: Sequence[StageRow]) -> _AtHand:
-    trials = work.trials.some([stage.trial_id for stage in stages if stage.trial_id is not None])
+    ids = [stage.id for stage in stages]
+    trial_ids = [stage.trial_id for stage in stages if stage.trial_id is not None]
+    if len(stages) == 1:  # one statement for all, which of many would bring a study many times
+        n_attempts = {ids[0]: work.stages.read_subjects(ids[0])}
+        trials = [work.trials.named(trial_id) for trial_id in trial_ids]
+    else:
+        n_attempts = work.stages.n_attempts_of(ids)
+        trials = work.trials.some(trial_ids)
     studies = [work.studies.named(name) for name in {s.study_id for s in stages if s.study_id}]
     baselines = [work.baselines.of(study) for study in studies]
     hashes = {sha256 for trial in trials for sha256 in trial.artifacts.values()}
     hashes |= {sha256 for baseline in baselines for sha256 in baseline.artifacts.values()}
     return _AtHand(
         artifacts=work.log.artifacts(hashes),
-        n_attempts=work.stages.n_attempts_of([stage.id for stage in stages]),
+        n_attempts=n_attempts,
         rows=[*trials, *studies, *baselines],
     )
 
@@ -220,6 +227,7 @@ def result(work: UnitOfWork, lease_id: str, token: str, measured: Result) -> Non
         NotFound: No such lease.
         LeaseLost: Somebody else has finished, or nobody wants the result any more.
     """
+    work.stages.read_reported(lease_id)
     attempt = _held(work, lease_id, token)
     if attempt.state == AttemptState.SUCCEEDED:
         return  # the same report again: its answer was lost on the way

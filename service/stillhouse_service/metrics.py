@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from importlib.metadata import version
@@ -31,6 +31,7 @@ from stillhouse_service.tables import DeviceRow, WorkerRow
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 43200.0)
+_N_COUNTED = 1_000  # studies, in one statement
 _N_NOISE = 500  # last measurements, of all devices
 _N_NOISE_EACH = 20
 _FRESH_S = 1.0  # two scrapers, or a thousand, cost one look
@@ -100,6 +101,8 @@ class _OfDatabase(Collector):
         self._store, self._settings = store, settings
         self._ended: dict[tuple[str, str, str, str], _Total] = defaultdict(_Total)
         self._upto: int | None = None  # the last event that is counted in `_ended`
+        # study -> its revision when its trials were counted, and how many there were of each kind
+        self._counted: dict[str, tuple[int, Counter[tuple[TrialState, str]]]] = {}
 
     def describe(self) -> list[Metric]:
         """Say nothing beforehand: registering must not ask the database."""
@@ -142,12 +145,28 @@ class _OfDatabase(Collector):
         told = GaugeMetricFamily(
             "stillhouse_trials", "Trials by state and class of failure", labels=labels
         )
-        counts = {(state, cause): n for state, cause, n in view.figures.trials()}
-        for state in TrialState:
-            counts.setdefault((state, ""), 0)
+        self._count_trials(view)
+        counts = Counter({(state, ""): 0 for state in TrialState})
+        for _, of_study in self._counted.values():
+            counts.update(of_study)
         for (state, cause), n in sorted(counts.items()):
             told.add_metric((state.value, cause), n)
         return told
+
+    def _count_trials(self, view: UnitOfWork) -> None:
+        """Count the trials of every study once, then only of those that have changed since."""
+        revisions = view.figures.revisions()
+        changed = [
+            study_id
+            for study_id, revision in revisions.items()
+            if study_id not in self._counted or self._counted[study_id][0] != revision
+        ]
+        for first in range(0, len(changed), _N_COUNTED):
+            chunk = changed[first : first + _N_COUNTED]
+            found: dict[str, Counter[tuple[TrialState, str]]] = {name: Counter() for name in chunk}
+            for study_id, state, cause, n in view.figures.trials(chunk):
+                found[study_id][state, cause] = n
+            self._counted |= {name: (revisions[name], found[name]) for name in chunk}
 
     def _queues(self, view: UnitOfWork, running: list[Running]) -> Iterator[Metric]:
         n_waiting = GaugeMetricFamily(

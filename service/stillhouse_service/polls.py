@@ -19,10 +19,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stillhouse_service.bell import Bell
 from stillhouse_service.looks import Looks
+from stillhouse_service.turns import Turns
 
 MAX_WAIT_S = 60.0
 _BREATH_S = 0.1  # news may come in bursts: look at most so often
 _N_LOOKS = 2  # at once, for those who wait
+# Who got news asks again at once: of many at the same moment each would keep the others, and
+# whoever else asks, waiting.
+_NEWS_EVERY_S = 0.002
 _OF_A_STUDY = re.compile(r"/v1/studies/([^/]+)")
 # Headers that an answer may depend on: who knows it already may be told that alone.
 _TOLD_BY = ("authorization", "accept", "if-none-match")
@@ -45,6 +49,7 @@ class Polls:
         """
         self._app, self._news, self._is_stopping = app, news, is_stopping
         self._looks = Looks(_BREATH_S, _N_LOOKS)
+        self._turns = Turns(_NEWS_EVERY_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -73,6 +78,8 @@ class Polls:
                 start, body = await self._looks.look(_same(scope), look)
         finally:
             self._news.unsubscribe(rung, about)
+        if wait_s > 0 and body:
+            await self._turns.take()
         await send(start)
         await send({"type": "http.response.body", "body": body})
 

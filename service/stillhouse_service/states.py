@@ -1,7 +1,7 @@
 """Which states a baseline, study, trial, stage and attempt may be in, and which may follow which.
 
-Depends on: the standard library. The tables below are the whole state machine; `lifecycle.py` walks
-it inside a transaction and writes the event.
+Depends on: the standard library. The tables below are the whole state machine; `UnitOfWork.move`
+walks it inside a transaction and writes the event.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ class StageState(StrEnum):
     CANCELLED = "cancelled"
 
 
+# The kinds of stages that bring a trial on, and never its study but through the trial.
+STEPS = frozenset({"sketch", "probe", "compress", "benchmark", "asked"})
+
+
 class AttemptState(StrEnum):
     """What became of one handing-out of a stage."""
 
@@ -72,7 +76,10 @@ class AttemptState(StrEnum):
 
 
 BASELINE_MOVES: Mapping[BaselineState, frozenset[BaselineState]] = {
-    BaselineState.QUEUED: frozenset({BaselineState.TRAINING, BaselineState.FAILED}),
+    # straight to complete: a late result of a worker that was given up
+    BaselineState.QUEUED: frozenset(
+        {BaselineState.TRAINING, BaselineState.COMPLETE, BaselineState.FAILED}
+    ),
     # back to queued: the worker was lost and the stage is handed out again
     BaselineState.TRAINING: frozenset(
         {BaselineState.QUEUED, BaselineState.COMPLETE, BaselineState.FAILED}
@@ -100,9 +107,10 @@ _TRIAL_ENDS = frozenset(
     {TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.CANCELLED, TrialState.STOPPED}
 )
 TRIAL_MOVES: Mapping[TrialState, frozenset[TrialState]] = {
-    # straight to complete: a late tell, taken because nobody else has told
+    # straight to compressed or complete: a late result or tell of somebody who was given up, taken
+    # because nobody else has finished
     TrialState.QUEUED: _TRIAL_ENDS
-    | {TrialState.COMPRESSING, TrialState.ASKED, TrialState.COMPLETE},
+    | {TrialState.COMPRESSING, TrialState.COMPRESSED, TrialState.ASKED, TrialState.COMPLETE},
     # back to queued: its asker's time is over and it is handed out again
     TrialState.ASKED: _TRIAL_ENDS | {TrialState.QUEUED, TrialState.COMPLETE},
     # one step back: the worker was lost and the stage is handed out again

@@ -125,14 +125,14 @@ class Steps:
     def _read(self, study_id: str) -> _Standing | None:
         """Read where a study stands; none: it does not run, or can do nothing but wait."""
         with self._store.read() as view:
-            study = view.studies.named(study_id)
+            study, baseline = view.studies.with_baseline(study_id)
             if study.state != StudyState.RUNNING:
                 return None
-            running = view.trials.open_of(study_id)
-            if len(running) >= int(study.spec["parallel"]):
+            n_trials, n_started, n_open, is_ending = view.trials.standing_of(
+                study_id, incumbents.CONFIRM
+            )
+            if n_open >= int(study.spec["parallel"]):
                 return None  # its next step follows when a trial has ended
-            n_trials, n_started = view.trials.n_begun_of(study_id)
-            is_ending = bool(view.stages.of_study(study_id, incumbents.CONFIRM))
             stop = stop_reason(
                 Budget.from_mapping(study.spec["budget"]),
                 n_started,
@@ -140,19 +140,16 @@ class Steps:
                 # Only who limits it pays for adding it up.
                 view.stages.compute_s(study_id) if study.spec["budget"].get("compute_s") else 0.0,
             )
-            is_over = not running and (stop is not None or is_ending)
+            is_over = n_open == 0 and (stop is not None or is_ending)
             is_listed = study.experiment_id is not None
             # The whole history is read only when a proposal will be made from it.
             is_asking = stop is None and not is_ending
-            is_asking = is_asking and study.baseline_id is not None and not is_listed
-            told = view.trials.told_of(study_id) if is_asking else []
+            is_asking = is_asking and baseline is not None and not is_listed
+            running, told = view.trials.begun_of(study_id) if is_asking else ([], [])
             has_failed = not is_asking or any(trial.failure is not None for trial in told)
             failing = self._failing(view, study) if has_failed else None
             problem = incumbents.problem_of(study) if is_asking else None
-            network = None
-            if study.baseline_id is not None:
-                baseline = view.baselines.of(study)
-                network = baseline.model, baseline.dataset
+            network = None if baseline is None else (baseline.model, baseline.dataset)
             return _Standing(
                 spec=study.spec,
                 network=network,
@@ -161,7 +158,7 @@ class Steps:
                 problem=problem,
                 n_trials=n_trials,
                 n_started=n_started,
-                n_open=len(running),
+                n_open=n_open,
                 is_ending=is_ending,
                 is_measuring=is_over and bool(view.stages.open_of_study(study_id)),
                 stop=stop,
@@ -237,7 +234,7 @@ class Steps:
         if (stop := stop_reason(promise, 0, 0.0, 0.0, proposals[0])) is not None:
             return stop
         with self._store.begin() as work:
-            study = work.studies.named(study_id)
+            study, _ = work.studies.with_baseline(study_id)
             is_as_read = work.trials.n_of(study_id) == standing.n_trials
             if study.state != StudyState.RUNNING or not is_as_read:
                 return None  # cancelled or paused while the optimizer thought

@@ -26,11 +26,11 @@ from stillhouse_service.repositories.figures import Figures
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.overview import Overview
 from stillhouse_service.repositories.stages import Stages
-from stillhouse_service.repositories.studies import Studies
+from stillhouse_service.repositories.studies import Studies, revised
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
 from stillhouse_service.repositories.webhooks import Webhooks
-from stillhouse_service.states import AnyState, StageState, check_move, is_final
+from stillhouse_service.states import STEPS, AnyState, StageState, check_move, is_final
 from stillhouse_service.tables import (
     AttemptRow,
     BaselineRow,
@@ -142,8 +142,7 @@ class UnitOfWork:
         )
         if study_id is not None:
             self.noted.add(study_id)
-            # That something was begun gives nobody anything to decide; that it has ended does.
-            if isinstance(row, StudyRow) or is_final(row.state):
+            if _decides(row):
                 self.moved.add(study_id)
         is_job = isinstance(row, StageRow) and row.lane == "device"
         self.topics.add("jobs" if is_job and row.state == StageState.WAITING else "driver")
@@ -226,7 +225,7 @@ class Store:
             yield work
             session.flush()
             work.log.write_events()
-            work.studies.revise(session.info.get(_CHANGED, ()))
+            changed: set[str] = session.info.get(_CHANGED, set())
             touched: set[str] | None = session.info.get(_TOUCHED, set())
             commit = Commit(
                 frozenset(work.topics),
@@ -234,7 +233,10 @@ class Store:
                 None if touched is None else frozenset(touched | work.noted),
             )
             if self._is_shared and not commit.is_quiet:
-                announce(session, self.origin, now, commit)
+                last = revised(changed) if changed else None
+                announce(session, self.origin, now, commit, last)
+            elif changed:
+                work.studies.revise(changed)
         tell(work.transitions)
         self.heard(commit)
 
@@ -251,6 +253,23 @@ class Store:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
             yield UnitOfWork(session, self._clock(), USER)
+
+
+def _decides(row: Stateful) -> bool:
+    """Tell whether what happened to a row may give its study a next step.
+
+    That something was begun gives nobody anything to decide; that it has ended does, unless its
+    trial goes on.
+    """
+    match row:
+        case StudyRow():
+            return True
+        case TrialRow():
+            return is_final(row.state)
+        case StageRow():
+            return is_final(row.state) and row.kind not in STEPS
+        case _:
+            return False  # with an attempt its stage ends, or waits again
 
 
 def _keep(session: Session, row: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from stillhouse_service.store import Store
 _log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 1.0
 _BREATH_S = 0.02  # between two looks: jobs come in bursts
+_FEW = 4  # are woken for any new job: that costs less than to find out whose it is
 
 
 @dataclass(eq=False)
@@ -38,31 +40,46 @@ class WaitingHosts:
         self._hosts: dict[_Host, None] = {}  # in the order of their coming
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._is_job_new = False
+        self._n_rung = 0
+        self._n_rung_lock = threading.Lock()
         self._watch: asyncio.Task[None] | None = None
         self._is_closed = False
 
     def ring(self) -> None:
         """Look for whom there is work; from any thread."""
+        with self._n_rung_lock:
+            self._n_rung += 1
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._news.set)
+            loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        self._is_job_new = True
+        self._news.set()
 
     def close(self) -> None:
         """Send everybody away: the server ends; from any thread."""
         self._is_closed = True
         self.ring()
 
-    async def wait(self, serves: Sequence[str], timeout_s: float) -> bool:
+    def heard(self) -> int:
+        """Give how often it was rung: whoever looks for a job notes that first."""
+        return self._n_rung
+
+    async def wait(self, serves: Sequence[str], timeout_s: float, heard: int) -> bool:
         """Wait for a job; tell whether there may be one. Somebody else may still be faster.
 
         Args:
             serves: See `leases.serves`.
             timeout_s: The longest wait, seconds.
+            heard: From `heard`, before the caller looked for a job and found none.
         """
         self._loop = asyncio.get_running_loop()
         host = _Host(serves)
         self._hosts[host] = None
-        self._news.set()  # a job may have come between its last look and now
+        if heard != self._n_rung:
+            self._news.set()  # a job may have come between its last look and now
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._look_on())
         try:
@@ -83,6 +100,10 @@ class WaitingHosts:
             if self._is_closed:
                 self._wake(list(self._hosts))
                 return
+            is_job_new, self._is_job_new = self._is_job_new, False
+            if is_job_new and len(self._hosts) <= _FEW:
+                self._wake(list(self._hosts))
+                continue
             try:
                 n_waiting = await run_in_threadpool(self._count)
             except (OperationalError, InterfaceError) as error:

@@ -474,6 +474,33 @@ def test_a_trial_enqueued_at_the_last_moment_keeps_its_study_open(world: Any) ->
     assert walk.store_read_study().state == StudyState.FINISHED
 
 
+def test_what_a_compute_worker_reports_after_it_was_given_up_is_not_done_again(world: Any) -> None:
+    walk = _Walk()
+    walk.get_going(4)
+    walk.end_compute(0, "lose", "internal")
+    with world.store.read() as view:
+        assert [trial.state for trial in view.trials.open_of(walk.study)] == ["queued", "queued"]
+    walk.end_compute(0, "succeed", "internal")
+    walk.nothing_is_lost_or_doubled()
+    with world.store.read() as view:
+        states = sorted(trial.state for trial in view.trials.open_of(walk.study))
+        assert states == ["compressed", "queued"]
+        assert len(walk._compute_stages(view)) == 1  # the other trial's
+
+
+def test_a_training_reported_after_its_worker_was_given_up_is_not_done_again(world: Any) -> None:
+    walk = _Walk()
+    wanted = BaselineIn(model="resnet20_cifar", dataset="digits")
+    with world.store.begin() as work:
+        walk.baseline = lives.create_baseline(work, wanted).id
+    walk.begin_compute()
+    walk.end_compute(0, "lose", "internal")
+    walk.end_compute(0, "succeed", "internal")
+    with world.store.read() as view:
+        assert view.baselines.named(walk.baseline).state == "complete"
+        assert not walk._compute_stages(view)
+
+
 def test_failures_that_were_forgiven_just_now_pause_nothing(world: Any) -> None:
     walk = _Walk()
     walk.get_going(3)

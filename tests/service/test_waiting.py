@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from stillhouse_service.bell import Bell
 from stillhouse_service.looks import Looks
 from stillhouse_service.polls import Polls
+from stillhouse_service.turns import Turns
 from stillhouse_service.waiting_hosts import WaitingHosts
 
 
@@ -160,8 +162,10 @@ class _Jobs(WaitingHosts):
     def __init__(self) -> None:
         super().__init__(None)  # type: ignore[arg-type]  # it counts below, and needs no store
         self.jobs: dict[str, int] = {}
+        self.n_looks = 0
 
     def _count(self) -> dict[str, int]:
+        self.n_looks += 1
         return dict(self.jobs)
 
 
@@ -171,7 +175,7 @@ def test_as_many_hosts_are_woken_as_there_are_jobs_the_longest_waiting_first() -
         woken: list[int] = []
 
         async def wait(number: int, *serves: str) -> None:
-            if await hosts.wait(serves, 50.0):
+            if await hosts.wait(serves, 50.0, hosts.heard()):
                 woken.append(number)
                 hosts.jobs = {name: n - (name in serves) for name, n in hosts.jobs.items()}
 
@@ -188,6 +192,48 @@ def test_as_many_hosts_are_woken_as_there_are_jobs_the_longest_waiting_first() -
         assert len(hosts._hosts) == 3
         hosts.close()
         await asyncio.gather(*tasks)
+
+    _in_loop(act)
+
+
+def test_many_go_on_one_after_the_other_and_one_alone_at_once() -> None:
+    async def act() -> None:
+        turns, went = Turns(0.02), []
+
+        async def go(number: int) -> None:
+            await turns.take()
+            went.append((number, time.monotonic()))
+
+        await asyncio.gather(*(go(i) for i in range(10)))
+        assert [number for number, _ in went] == list(range(10))
+        assert went[-1][1] - went[0][1] > 8 * 0.02
+        await asyncio.sleep(0.05)
+        with pytest.raises(StopIteration):
+            turns.take().send(None)  # it ends without having waited for anything
+
+    _in_loop(act)
+
+
+def test_a_job_that_came_between_the_look_and_the_wait_is_not_missed() -> None:
+    async def act() -> None:
+        hosts = _Jobs()
+        heard = hosts.heard()
+        hosts.jobs = {"CPU": 1}
+        hosts.ring()
+        assert await hosts.wait(["CPU"], 50.0, heard)
+
+    _in_loop(act)
+
+
+def test_a_few_that_wait_are_woken_for_any_new_job_and_nobody_looks_whose_it_is() -> None:
+    async def act() -> None:
+        hosts = _Jobs()
+        waits = [asyncio.create_task(hosts.wait([name], 50.0, 0)) for name in ("CPU", "MYRIAD")]
+        await _eventually(partial(_are, hosts, 2))
+        n_looks = hosts.n_looks
+        hosts.ring()
+        assert await asyncio.gather(*waits) == [True, True]
+        assert hosts.n_looks <= n_looks + 1  # the one that is due each second
 
     _in_loop(act)
 

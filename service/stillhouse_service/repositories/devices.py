@@ -12,7 +12,8 @@ from sqlalchemy import Row, or_, select
 from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
-from stillhouse_service.tables import DeviceRow, WorkerRow
+from stillhouse_service.states import AttemptState
+from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
 
 
 class Devices:
@@ -59,6 +60,18 @@ class Devices:
         if row is None:
             raise NotFound(f"no device {device_id}: register again with POST /v1/workers")
         return row
+
+    def with_last_state(self, device_id: str) -> tuple[DeviceRow, AttemptState | None] | None:
+        """Find a device, if there is one, and what became of the last job it was given."""
+        last = (
+            select(AttemptRow.state)
+            .where(AttemptRow.holder == device_id)
+            .order_by(AttemptRow.started_at.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        found = self._session.execute(select(DeviceRow, last).where(DeviceRow.id == device_id))
+        return next(((device, state) for device, state in found), None)
 
     def find(self, device_id: str) -> DeviceRow | None:
         """Find a device, if there is one."""

@@ -5,7 +5,7 @@ Depends on: sqlalchemy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -65,18 +65,28 @@ class Figures:
         query = select(StudyRow.state, func.count()).group_by(StudyRow.state)
         return [(state, n) for state, n in self._session.execute(query)]
 
-    def trials(self) -> list[tuple[TrialState, str, int]]:
-        """Count the trials in each state, those that failed by the class of their failure."""
-        query = select(TrialRow.state, func.count()).group_by(TrialRow.state)
-        found = [(state, "", n) for state, n in self._session.execute(query)]
-        cause = TrialRow.failure["class"].as_string()
-        failed = (
-            select(TrialRow.state, cause, func.count())
-            .where(TrialRow.state.in_(_FAILED))
-            .group_by(TrialRow.state, cause)
+    def revisions(self) -> dict[str, int]:
+        """Give each study's revision: it grows with whatever changes the study's trials."""
+        query = select(StudyRow.id, StudyRow.revision)
+        return {study_id: revision for study_id, revision in self._session.execute(query)}
+
+    def trials(self, study_ids: Collection[str]) -> list[tuple[str, TrialState, str, int]]:
+        """Count some studies' trials in each state, those that failed by their failure's class."""
+        failure_class = TrialRow.failure["class"].as_string()
+        query = select(TrialRow.study_id, TrialRow.state, func.count())
+        failed = select(TrialRow.study_id, TrialRow.state, failure_class, func.count())
+        found = self._session.execute(
+            query.where(TrialRow.study_id.in_(study_ids), TrialRow.state.not_in(_FAILED)).group_by(
+                TrialRow.study_id, TrialRow.state
+            )
         )
-        return [one for one in found if one[0] not in _FAILED] + [
-            (state, name or "", n) for state, name, n in self._session.execute(failed)
+        causes = self._session.execute(
+            failed.where(TrialRow.study_id.in_(study_ids), TrialRow.state.in_(_FAILED)).group_by(
+                TrialRow.study_id, TrialRow.state, failure_class
+            )
+        )
+        return [(study_id, state, "", n) for study_id, state, n in found] + [
+            (study_id, state, cause or "", n) for study_id, state, cause, n in causes
         ]
 
     def waiting(self, now: datetime) -> list[Waiting]:

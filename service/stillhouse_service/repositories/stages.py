@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased, undefer
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.states import AttemptState, StageState
-from stillhouse_service.tables import AttemptRow, StageRow, TrialRow
+from stillhouse_service.tables import AttemptRow, BaselineRow, StageRow, StudyRow, TrialRow
 
 Lane = Literal["compute", "device", "outside"]
 _OPEN = [StageState.WAITING, StageState.RUNNING]
@@ -57,6 +57,38 @@ class Stages:
         if row is None:
             raise NotFound(f"no lease {attempt_id}")
         return row
+
+    def read_reported(self, attempt_id: str) -> None:
+        """Read at once what a report of an attempt may touch; asked for by id, it then is at hand.
+
+        For a transaction that writes: it keeps what it has read.
+        """
+        best = aliased(TrialRow)
+        query = (
+            select(AttemptRow, StageRow, TrialRow, StudyRow, best)
+            .join(StageRow, StageRow.id == AttemptRow.stage_id)
+            .outerjoin(TrialRow, TrialRow.id == StageRow.trial_id)
+            .outerjoin(StudyRow, StudyRow.id == StageRow.study_id)
+            .outerjoin(best, best.id == StudyRow.incumbent_id)
+            .where(AttemptRow.id == attempt_id)
+        )
+        self._session.execute(query.options(undefer(TrialRow.details))).all()
+
+    def read_subjects(self, stage_id: str) -> int:
+        """Read at once what a stage is about, as `read_reported` does; count its attempts."""
+        n_attempts = (
+            select(func.count()).where(AttemptRow.stage_id == StageRow.id).scalar_subquery()
+        )
+        query = (
+            select(n_attempts, TrialRow, StudyRow, BaselineRow)
+            .select_from(StageRow)
+            .outerjoin(TrialRow, TrialRow.id == StageRow.trial_id)
+            .outerjoin(StudyRow, StudyRow.id == StageRow.study_id)
+            .outerjoin(BaselineRow, BaselineRow.id == StudyRow.baseline_id)
+            .where(StageRow.id == stage_id)
+        )
+        n, *_ = self._session.execute(query).one()
+        return int(n)
 
     def open_of_study(self, study_id: str) -> list[StageRow]:
         """List a study's stages, its trials' included, that wait or run."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Update, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.filters import StudyFilter
 from stillhouse_service.repositories.pages import Cursor, older_than
 from stillhouse_service.states import StudyState
-from stillhouse_service.tables import ExperimentRow, StudyRow
+from stillhouse_service.tables import BaselineRow, ExperimentRow, StudyRow
 
 
 class Studies:
@@ -43,12 +43,26 @@ class Studies:
             raise NotFound(f"no study {study_id}")
         return row
 
+    def with_baseline(self, study_id: str) -> tuple[StudyRow, BaselineRow | None]:
+        """Find a study and the baseline that it compresses; none: its trials are run outside.
+
+        Raises:
+            NotFound: There is none of this id.
+        """
+        query = (
+            select(StudyRow, BaselineRow)
+            .outerjoin(BaselineRow, BaselineRow.id == StudyRow.baseline_id)
+            .where(StudyRow.id == study_id)
+        )
+        found = self._session.execute(query).one_or_none()
+        if found is None:
+            raise NotFound(f"no study {study_id}")
+        study, baseline = found
+        return study, baseline
+
     def revise(self, study_ids: Collection[str]) -> None:
         """Let who polls these studies see that something has changed."""
-        if study_ids:
-            query = update(StudyRow).where(StudyRow.id.in_(study_ids))
-            changed = query.values(revision=StudyRow.revision + 1)
-            self._session.execute(changed, execution_options={"synchronize_session": False})
+        self._session.execute(revised(study_ids), execution_options={"synchronize_session": False})
 
     def version_of(self, study_id: str) -> str:
         """Name what a study's answer is made of: the same name, the same answer.
@@ -106,3 +120,9 @@ class Studies:
         )
         rows = self._session.execute(query.where(StudyRow.state.in_(states)))
         return [(id, state, reason, device) for id, state, reason, device in rows]
+
+
+def revised(study_ids: Collection[str]) -> Update:
+    """Count that these studies have changed: the statement."""
+    query = update(StudyRow).where(StudyRow.id.in_(study_ids))
+    return query.values(revision=StudyRow.revision + 1)

@@ -15,13 +15,17 @@ from sqlalchemy.orm import Session, load_only, undefer
 from stillhouse_service.errors import NotFound
 from stillhouse_service.repositories.filters import TrialFilter
 from stillhouse_service.states import TrialState, is_final
-from stillhouse_service.tables import MeasurementRow, TrialRow
+from stillhouse_service.tables import MeasurementRow, StageRow, TrialRow
 
 _OPEN = [state for state in TrialState if not is_final(state)]
 # Trials that were not run by this study: of a file (`imported`), of another study (`foreign`), with
 # the result of a trial that comes to the same (`twin`).
 IMPORTED, FOREIGN, TWIN = "imported", "foreign", "twin"
 BROUGHT = (IMPORTED, FOREIGN, TWIN)
+# A config that goes on to the next rung has been counted. All of it is in the index of the counts.
+_IS_STARTED = and_(
+    TrialRow.origin.not_in(BROUGHT), or_(TrialRow.rung.is_(None), TrialRow.rung == 0)
+)
 _TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.STOPPED]
 
 
@@ -96,6 +100,17 @@ class Trials:
             .order_by(TrialRow.number)
         )
         return list(self._session.scalars(query))
+
+    def begun_of(self, study_id: str) -> tuple[list[TrialRow], list[TrialRow]]:
+        """List the trials with a way to go, and those the optimizer learns from, each by number."""
+        query = (
+            select(TrialRow)
+            .where(TrialRow.study_id == study_id, TrialRow.state.in_([*_OPEN, *_TOLD]))
+            .order_by(TrialRow.number)
+        )
+        rows = list(self._session.scalars(query))
+        is_open = [row for row in rows if not is_final(row.state)]
+        return is_open, [row for row in rows if is_final(row.state)]
 
     def own_of(self, study_id: str) -> list[TrialRow]:
         """List the trials with an end that belong to this study alone, by number."""
@@ -225,18 +240,26 @@ class Trials:
         return self._session.scalars(query).one()
 
     def n_begun_of(self, study_id: str) -> tuple[int, int]:
-        """Count a study's trials, and those it has started itself, which its budget limits.
-
-        A config that goes on to the next rung has been counted.
-        """
-        # Both are in the index of the counts: no row is read.
-        is_lowest = or_(TrialRow.rung.is_(None), TrialRow.rung == 0)
-        is_started = and_(TrialRow.origin.not_in(BROUGHT), is_lowest)
-        query = select(func.count(), func.count().filter(is_started)).where(
-            TrialRow.study_id == study_id
-        )
-        n, n_started = self._session.execute(query).one()
+        """Count a study's trials, and those it has started itself, which its budget limits."""
+        query = select(func.count(), func.count().filter(_IS_STARTED))
+        n, n_started = self._session.execute(query.where(TrialRow.study_id == study_id)).one()
         return n, n_started
+
+    def standing_of(self, study_id: str, kind: str) -> tuple[int, int, int, bool]:
+        """Count as `n_begun_of` does, and the open trials; tell if the study has a stage of a kind.
+
+        What a driver asks before it reads anything else.
+        """
+        stage = select(StageRow.id).where(StageRow.study_id == study_id, StageRow.kind == kind)
+        query = select(
+            func.count(),
+            func.count().filter(_IS_STARTED),
+            func.count().filter(TrialRow.state.in_(_OPEN)),
+            stage.exists(),
+        )
+        found = self._session.execute(query.where(TrialRow.study_id == study_id)).one()
+        n, n_started, n_open, has_stage = found
+        return n, n_started, n_open, has_stage
 
     def rungs_of(self, study_id: str) -> list[TrialRow]:
         """List the trials of a study's rungs, by number."""

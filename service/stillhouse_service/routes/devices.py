@@ -100,15 +100,17 @@ async def lease(request: Request, body: Json) -> Response:
     hosts = cast(WaitingHosts, request.app.state.waiting_hosts)
     if await request.is_disconnected() or request.app.state.is_stopping.is_set():
         return Response(status_code=204)
+    heard = hosts.heard()
     given = await desk.ask(Asking(worker_id, device_id, is_new=True))
     while given.lease is None:
         left_s = deadline - time.monotonic()
-        if left_s <= 0 or not await hosts.wait(given.serves, left_s):
+        if left_s <= 0 or not await hosts.wait(given.serves, left_s, heard):
             return Response(status_code=204)
         # A host that has hung up would never learn of the lease; the job is another's.
         if await request.is_disconnected() or request.app.state.is_stopping.is_set():
             hosts.ring()
             return Response(status_code=204)
+        heard = hosts.heard()
         given = await desk.ask(Asking(worker_id, device_id, is_new=False))
     return JSONResponse(given.lease.to_json())
 
