@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.ensemble._gradient_boosting import (  # type: ignore[import-untyped]  # has no types
+    predict_stages,
+)
 from sklearn.tree._criterion import MSE  # type: ignore[import-untyped]  # has no types
 from sklearn.tree._splitter import (  # type: ignore[import-untyped]  # has no types
     BestSplitter,
@@ -56,10 +59,17 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
+class _Grown:
+    """A tree where scikit-learn looks for one."""
+
+    tree_: Any  # scikit-learn's low-level tree; it has no types
+
+
+@dataclass(frozen=True)
 class ForestModel:
     """A fitted SMAC forest with its target's scale."""
 
-    trees: tuple[Any, ...]  # scikit-learn's low-level trees; it has no types
+    trees: NDArray[np.object_]  # of _Grown, shape (1, n_trees)
     center: float
     scale: float
     regrow: Callable[[Array, Array], ForestModel]  # on further trials too
@@ -68,12 +78,11 @@ class ForestModel:
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Mean over trees and variance between trees; both shape (n,).
 
-        The same numbers as SMAC's ``predict``, without a joblib call for every tree and batch.
+        The same numbers as SMAC's ``predict``, without a joblib call for every tree and batch; all
+        trees in one call, as boosting asks its own.
         """
-        single = x.astype(np.float32)
-        by_tree = np.empty((len(self.trees), len(x)))
-        for row, tree in zip(by_tree, self.trees, strict=True):
-            row[:] = tree.predict(single)[:, 0]
+        by_tree = np.zeros((self.trees.shape[1], len(x)))
+        predict_stages(self.trees, np.ascontiguousarray(x, dtype=np.float32), 1.0, by_tree.T)
         mean, variance = by_tree.mean(axis=0), by_tree.var(axis=0)
         return (
             self.center + self.scale * mean,
@@ -112,6 +121,7 @@ def fit_forest(
     n_drawn = min(n, most_samples or n)
     draws = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=_N_TREES)
     trees = []
+    one_class = np.ones(1, dtype=np.intp)
     random = np.random.RandomState(0)  # to make one takes as long as to grow a small tree
     for draw in draws.tolist():
         # scikit-learn seeds the bootstrap and the tree alike.
@@ -130,16 +140,16 @@ def fit_forest(
         builder = DepthFirstTreeBuilder(
             splitter, max(_MIN_SPLIT, 2 * _MIN_LEAF), _MIN_LEAF, 0.0, _DEEPEST, _LEAST_DECREASE
         )
-        tree = Tree(n_inputs, np.ones(1, dtype=np.intp), 1)
+        tree = Tree(n_inputs, one_class, 1)
         weight = times[chosen].astype(float)
         builder.build(tree, inputs[chosen], target[chosen], weight, None)
-        trees.append(tree)
+        trees.append(_Grown(tree))
 
     def regrow(more_x: Array, more_y: Array) -> ForestModel:
         every = np.concatenate([x, more_x]), np.concatenate([y, more_y])
         return fit_forest(*every, seed, most_samples, splits)
 
-    return ForestModel(tuple(trees), center, scale, regrow)
+    return ForestModel(np.array([trees], dtype=object), center, scale, regrow)
 
 
 def standard(y: Array) -> tuple[float, float]:

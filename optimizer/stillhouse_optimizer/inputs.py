@@ -68,21 +68,38 @@ class Inputs:
             self.is_category.append(False)
             at += 1
         self.n_columns = at
+        # What is taken over as it is, or as a share of its last level, in one go.
+        self._plain = np.array(
+            [
+                j
+                for j, p in enumerate(space.parameters)
+                if p.kind != "choice" and j not in self.replaced
+            ],
+            dtype=np.intp,
+        )
+        self._plain_columns = np.array([self.groups[j][0] for j in self._plain], dtype=np.intp)
+        self._last_level = np.array(
+            [
+                max(len(p.choices) - 1, 1) if p.kind == "ordinal" else 1
+                for p in (space.parameters[j] for j in self._plain)
+            ],
+            dtype=float,
+        )
 
     def of(self, rows: Rows) -> Array:
         """Inputs of rows: shape (n, n_columns), finite, within about 0..1."""
         x = np.empty((len(rows), self.n_columns))
         features = self._features(rows) if self._cheap_features is not None else {}
+        plain = rows[:, self._plain] / self._last_level
+        plain[np.isnan(plain)] = _INACTIVE
+        x[:, self._plain_columns] = plain
         for j, parameter in enumerate(self._space.parameters):
-            code, columns = rows[:, j], self.groups[j]
+            columns = self.groups[j]
             if parameter.kind == "choice":
-                x[:, columns] = _ONE_HOT * (code[:, None] == np.arange(len(columns)))
-                continue
-            if j in self.replaced:
+                x[:, columns] = _ONE_HOT * (rows[:, j, None] == np.arange(len(columns)))
+            elif j in self.replaced:
                 code = features[parameter.name]
-            elif parameter.kind == "ordinal":
-                code = code / max(len(parameter.choices) - 1, 1)
-            x[:, columns[0]] = np.where(np.isnan(code), _INACTIVE, code)
+                x[:, columns[0]] = np.where(np.isnan(code), _INACTIVE, code)
         extra = [key for key in self._keys if key not in self._space.names]
         for key, columns in zip(extra, self.groups[len(self._space.parameters) :], strict=True):
             value = np.nan_to_num(features[key], nan=_INACTIVE)

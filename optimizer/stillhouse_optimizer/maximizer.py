@@ -170,7 +170,7 @@ class _Mutation:
                 target = level + np.rint(noise[at, j] * (len(codes) - 1)).astype(int)
             else:
                 target = nearest(codes, rows[at, j])
-            target = np.clip(target, 0, len(codes) - 1)
+            target = np.minimum(np.maximum(target, 0), len(codes) - 1)
             up = level + np.where(noise[at, j] < 0, -1, 1)
             back = 2 * level - up  # a step off the end goes the other way
             beside = np.where((up < 0) | (up >= len(codes)), back, up)
@@ -185,8 +185,8 @@ def _ranked(rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
 
 def _leaders(rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
     """The best rows, none twice."""
-    rows, scores = _ranked(rows, scores)
-    few, few_scores = rows[: 5 * _N_LINEAGES], scores[: 5 * _N_LINEAGES]
+    best = np.argsort(-scores, kind="stable")[: 5 * _N_LINEAGES]
+    few, few_scores = rows[best], scores[best]
     _, first = np.unique(np.nan_to_num(few, nan=-1.0), axis=0, return_index=True)
     first = np.sort(first)[:_N_LINEAGES]
     return few[first], few_scores[first]

@@ -118,7 +118,7 @@ class Space:
         """Clip ranges to 0..1 and put countable ones on their nearest level, in place."""
         rows[:] = np.where(self.is_continuous, np.clip(rows, 0.0, 1.0), rows)
         for j, codes in enumerate(self.codes):
-            if codes is not None:
+            if codes is not None and not self.is_listed[j]:
                 column = rows[:, j]
                 known = ~np.isnan(column)
                 column[known] = codes[nearest(codes, column[known])]

@@ -43,7 +43,6 @@ def to_configspace(problem: Problem) -> ConfigurationSpace:
     arrays = Space(problem)
     legal = arrays.decode(arrays.anchor()[0])
     made = {p.name: _hyperparameter(p, legal.get(p.name, p.default)) for p in problem.parameters}
-    space.add(list(made.values()))
     by_name = {p.name: p for p in problem.parameters}
     conditions: list[Any] = []
     for parameter in problem.parameters:
@@ -57,13 +56,15 @@ def to_configspace(problem: Problem) -> ConfigurationSpace:
         ]
         if each:
             conditions.append(each[0] if len(each) == 1 else AndConjunction(*each))
-    space.add(conditions)
+    clauses: list[Any] = []
     for clause in problem.forbidden:
         parts = [
             ForbiddenInClause(made[name], [_told(by_name[name], value) for value in values])
             for name, values in clause.items()
         ]
-        space.add(parts[0] if len(parts) == 1 else ForbiddenAndConjunction(*parts))
+        clauses.append(parts[0] if len(parts) == 1 else ForbiddenAndConjunction(*parts))
+    # At once: with every addition ConfigSpace sorts and checks all that is there.
+    space.add([*made.values(), *conditions, *clauses])
     return space
 
 

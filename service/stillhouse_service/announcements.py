@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from sqlalchemy import Engine, Update, func, select
+from sqlalchemy import Engine, bindparam, func, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from stillhouse_service.database import own_connection
+from stillhouse_service.repositories.studies import REVISION
 
 if TYPE_CHECKING:
     from stillhouse_service.store import Store
@@ -28,6 +30,8 @@ Topic = Literal["driver", "jobs", "webhooks", "tokens"]  # who wants to hear of 
 _CHANNEL = "stillhouse"
 _LONGEST = 7_000  # Postgres takes up to 8,000 bytes
 _REST_S = 1.0  # before a lost connection is opened again; so often the thread looks up
+_TELL = select(func.pg_notify(_CHANNEL, bindparam("told")))
+_REVISE_AND_TELL = _TELL.add_cte(REVISION.cte("revision"))
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ ANYTHING = Commit(frozenset(get_args(Topic)), None, None)
 
 
 def announce(
-    session: Session, origin: str, now: datetime, commit: Commit, last: Update | None
+    session: Session, origin: str, now: datetime, commit: Commit, revised: Collection[str]
 ) -> None:
     """Tell the other servers, as soon as this transaction is committed.
 
@@ -63,14 +67,16 @@ def announce(
         origin: Who tells it.
         now: The time that its rows are stamped with: it must not lie in anybody's future.
         commit: What it is about.
-        last: Done with it, in one statement.
+        revised: The studies whose revision grows, in the same statement.
     """
     head = [origin, now.isoformat(), sorted(commit.topics)]
     told = json.dumps([*head, _names(commit.moved), _names(commit.changed)])
     if len(told) > _LONGEST:
         told = json.dumps([*head, None, None])
-    query = select(func.pg_notify(_CHANNEL, told))
-    session.execute(query if last is None else query.add_cte(last.cte("last")))
+    if revised:
+        session.execute(_REVISE_AND_TELL, {"told": told, "revised": list(revised)})
+    else:
+        session.execute(_TELL, {"told": told})
 
 
 def _names(studies: frozenset[str] | None) -> list[str] | None:

@@ -26,7 +26,7 @@ from stillhouse_service.repositories.figures import Figures
 from stillhouse_service.repositories.log import Log
 from stillhouse_service.repositories.overview import Overview
 from stillhouse_service.repositories.stages import Stages
-from stillhouse_service.repositories.studies import Studies, revised
+from stillhouse_service.repositories.studies import Studies
 from stillhouse_service.repositories.tokens import RequestKeys, Tokens
 from stillhouse_service.repositories.trials import Trials
 from stillhouse_service.repositories.webhooks import Webhooks
@@ -233,8 +233,7 @@ class Store:
                 None if touched is None else frozenset(touched | work.noted),
             )
             if self._is_shared and not commit.is_quiet:
-                last = revised(changed) if changed else None
-                announce(session, self.origin, now, commit, last)
+                announce(session, self.origin, now, commit, changed)
             elif changed:
                 work.studies.revise(changed)
         tell(work.transitions)

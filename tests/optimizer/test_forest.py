@@ -34,3 +34,14 @@ def test_every_prediction_is_that_of_smacs_own_forest(n: int, most_samples: int 
     np.testing.assert_allclose(
         ours[1], y.var() * np.maximum(variance[:, 0], 1e-6), rtol=1e-9, atol=1e-12
     )
+
+
+def test_how_memory_holds_the_inputs_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((30, 4)), rng.normal(size=30)
+    at = rng.random((20, 8))
+    forest = fit_forest(x, y, 1)
+    plain = forest.predict(at[::2, ::2].copy())
+    for held in (at[::2, ::2], np.asfortranarray(at[::2, ::2])):
+        for told, wanted in zip(forest.predict(held), plain, strict=True):
+            np.testing.assert_array_equal(told, wanted)

@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from stillhouse_service.errors import NotFound
 from stillhouse_service.states import AttemptState
 from stillhouse_service.tables import AttemptRow, DeviceRow, WorkerRow
+
+_WITH_LAST_STATE = select(
+    DeviceRow,
+    select(AttemptRow.state)
+    .where(AttemptRow.holder == bindparam("device_id"))
+    .order_by(AttemptRow.started_at.desc())
+    .limit(1)
+    .scalar_subquery(),
+).where(DeviceRow.id == bindparam("device_id"))
 
 
 class Devices:
@@ -63,14 +72,7 @@ class Devices:
 
     def with_last_state(self, device_id: str) -> tuple[DeviceRow, AttemptState | None] | None:
         """Find a device, if there is one, and what became of the last job it was given."""
-        last = (
-            select(AttemptRow.state)
-            .where(AttemptRow.holder == device_id)
-            .order_by(AttemptRow.started_at.desc())
-            .limit(1)
-            .scalar_subquery()
-        )
-        found = self._session.execute(select(DeviceRow, last).where(DeviceRow.id == device_id))
+        found = self._session.execute(_WITH_LAST_STATE, {"device_id": device_id})
         return next(((device, state) for device, state in found), None)
 
     def find(self, device_id: str) -> DeviceRow | None:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from stillhouse_service.tables import ArtifactRow, Base, EventRow, MeasurementRow
 
 _EVENTS = Base.metadata.tables[EventRow.__tablename__]
+_ADDED = _EVENTS.insert()
 _SHA256 = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -63,7 +64,7 @@ class Log:
         """Write the events that were added, in their order."""
         if self._events:
             # Past the ORM: nobody wants to know their numbers, so one statement writes them all.
-            self._session.execute(_EVENTS.insert(), self._events)
+            self._session.execute(_ADDED, self._events)
             self._events = []
 
     def add_artifacts(self, rows: Sequence[ArtifactRow]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session, aliased, undefer
 
 from stillhouse_service.errors import NotFound
@@ -18,6 +18,48 @@ from stillhouse_service.tables import AttemptRow, BaselineRow, StageRow, StudyRo
 
 Lane = Literal["compute", "device", "outside"]
 _OPEN = [StageState.WAITING, StageState.RUNNING]
+
+
+# Put together once: they are asked for every job.
+_BEST = aliased(TrialRow)
+_REPORTED = (
+    select(AttemptRow, StageRow, TrialRow, StudyRow, _BEST)
+    .join(StageRow, StageRow.id == AttemptRow.stage_id)
+    .outerjoin(TrialRow, TrialRow.id == StageRow.trial_id)
+    .outerjoin(StudyRow, StudyRow.id == StageRow.study_id)
+    .outerjoin(_BEST, _BEST.id == StudyRow.incumbent_id)
+    .where(AttemptRow.id == bindparam("attempt_id"))
+    .options(undefer(TrialRow.details))
+)
+_RUNNING_OF = (
+    select(AttemptRow)
+    .where(AttemptRow.stage_id == bindparam("stage_id"), AttemptRow.state == AttemptState.RUNNING)
+    .order_by(AttemptRow.number)
+)
+_WAITING_FOR = (
+    select(StageRow)
+    .where(
+        StageRow.lane == "device",
+        StageRow.state == StageState.WAITING,
+        StageRow.available_at <= bindparam("now"),
+        StageRow.device.in_(bindparam("names", expanding=True)),
+    )
+    .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
+    .limit(bindparam("most"))
+)
+_SUBJECTS = (
+    select(
+        select(func.count()).where(AttemptRow.stage_id == StageRow.id).scalar_subquery(),
+        TrialRow,
+        StudyRow,
+        BaselineRow,
+    )
+    .select_from(StageRow)
+    .outerjoin(TrialRow, TrialRow.id == StageRow.trial_id)
+    .outerjoin(StudyRow, StudyRow.id == StageRow.study_id)
+    .outerjoin(BaselineRow, BaselineRow.id == StudyRow.baseline_id)
+    .where(StageRow.id == bindparam("stage_id"))
+)
 
 
 class Stages:
@@ -63,31 +105,11 @@ class Stages:
 
         For a transaction that writes: it keeps what it has read.
         """
-        best = aliased(TrialRow)
-        query = (
-            select(AttemptRow, StageRow, TrialRow, StudyRow, best)
-            .join(StageRow, StageRow.id == AttemptRow.stage_id)
-            .outerjoin(TrialRow, TrialRow.id == StageRow.trial_id)
-            .outerjoin(StudyRow, StudyRow.id == StageRow.study_id)
-            .outerjoin(best, best.id == StudyRow.incumbent_id)
-            .where(AttemptRow.id == attempt_id)
-        )
-        self._session.execute(query.options(undefer(TrialRow.details))).all()
+        self._session.execute(_REPORTED, {"attempt_id": attempt_id}).all()
 
     def read_subjects(self, stage_id: str) -> int:
         """Read at once what a stage is about, as `read_reported` does; count its attempts."""
-        n_attempts = (
-            select(func.count()).where(AttemptRow.stage_id == StageRow.id).scalar_subquery()
-        )
-        query = (
-            select(n_attempts, TrialRow, StudyRow, BaselineRow)
-            .select_from(StageRow)
-            .outerjoin(TrialRow, TrialRow.id == StageRow.trial_id)
-            .outerjoin(StudyRow, StudyRow.id == StageRow.study_id)
-            .outerjoin(BaselineRow, BaselineRow.id == StudyRow.baseline_id)
-            .where(StageRow.id == stage_id)
-        )
-        n, *_ = self._session.execute(query).one()
+        n, *_ = self._session.execute(_SUBJECTS, {"stage_id": stage_id}).one()
         return int(n)
 
     def open_of_study(self, study_id: str) -> list[StageRow]:
@@ -163,32 +185,16 @@ class Stages:
 
     def next_for_device(self, names: Sequence[str], now: datetime) -> StageRow | None:
         """Find the first device job, by priority and age, for a device known by `names`."""
-        query = (
-            select(StageRow)
-            .where(
-                StageRow.lane == "device",
-                StageRow.state == StageState.WAITING,
-                StageRow.available_at <= now,
-                or_(*(StageRow.device == name for name in names)),
-            )
-            .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
-            .limit(1)
-        )
-        return self._session.scalars(query).first()
+        found = self._waiting_for(names, now, 1)
+        return found[0] if found else None
 
     def waiting_for(self, names: Collection[str], now: datetime, limit: int) -> list[StageRow]:
         """List device jobs for devices known by any of `names`, by priority, then oldest first."""
-        query = (
-            select(StageRow)
-            .where(
-                StageRow.lane == "device",
-                StageRow.state == StageState.WAITING,
-                StageRow.available_at <= now,
-                StageRow.device.in_(names),
-            )
-            .order_by(StageRow.priority.desc(), StageRow.created_at, StageRow.id)
-        )
-        return list(self._session.scalars(query.limit(limit)))
+        return self._waiting_for(names, now, limit)
+
+    def _waiting_for(self, names: Collection[str], now: datetime, limit: int) -> list[StageRow]:
+        asked = {"names": list(names), "now": now, "most": limit}
+        return list(self._session.scalars(_WAITING_FOR, asked))
 
     def holders(self, names: Collection[str]) -> set[str]:
         """Name those of some devices that hold an attempt under way."""
@@ -222,10 +228,7 @@ class Stages:
 
     def running_of(self, stage_id: str) -> list[AttemptRow]:
         """List the attempts of a stage that are under way."""
-        query = select(AttemptRow).where(
-            AttemptRow.stage_id == stage_id, AttemptRow.state == AttemptState.RUNNING
-        )
-        return list(self._session.scalars(query.order_by(AttemptRow.number)))
+        return list(self._session.scalars(_RUNNING_OF, {"stage_id": stage_id}))
 
     def running_on(self, lane: Lane) -> list[AttemptRow]:
         """List the attempts of a lane that are under way."""

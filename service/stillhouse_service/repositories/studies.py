@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Update, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from stillhouse_service.errors import NotFound
@@ -15,6 +15,28 @@ from stillhouse_service.repositories.filters import StudyFilter
 from stillhouse_service.repositories.pages import Cursor, older_than
 from stillhouse_service.states import StudyState
 from stillhouse_service.tables import BaselineRow, ExperimentRow, StudyRow
+
+# Asked all the time, so put together once: that takes longer than to ask.
+_FOLLOWING = aliased(StudyRow)
+_VERSION = (
+    select(StudyRow.revision, func.count(_FOLLOWING.id), func.sum(_FOLLOWING.revision))
+    .outerjoin(ExperimentRow, ExperimentRow.subject_id == StudyRow.id)
+    .outerjoin(_FOLLOWING, _FOLLOWING.experiment_id == ExperimentRow.id)
+    .where(StudyRow.id == bindparam("study_id"))
+    .group_by(StudyRow.revision)
+)
+_WITH_BASELINE = (
+    select(StudyRow, BaselineRow)
+    .outerjoin(BaselineRow, BaselineRow.id == StudyRow.baseline_id)
+    .where(StudyRow.id == bindparam("study_id"))
+)
+# Lets who polls the studies `revised` see that something has changed.
+REVISION = (
+    update(StudyRow)
+    .where(StudyRow.id.in_(bindparam("revised", expanding=True)))
+    .values(revision=StudyRow.revision + 1)
+    .execution_options(synchronize_session=False)
+)
 
 
 class Studies:
@@ -49,12 +71,7 @@ class Studies:
         Raises:
             NotFound: There is none of this id.
         """
-        query = (
-            select(StudyRow, BaselineRow)
-            .outerjoin(BaselineRow, BaselineRow.id == StudyRow.baseline_id)
-            .where(StudyRow.id == study_id)
-        )
-        found = self._session.execute(query).one_or_none()
+        found = self._session.execute(_WITH_BASELINE, {"study_id": study_id}).one_or_none()
         if found is None:
             raise NotFound(f"no study {study_id}")
         study, baseline = found
@@ -62,7 +79,7 @@ class Studies:
 
     def revise(self, study_ids: Collection[str]) -> None:
         """Let who polls these studies see that something has changed."""
-        self._session.execute(revised(study_ids), execution_options={"synchronize_session": False})
+        self._session.execute(REVISION, {"revised": list(study_ids)})
 
     def version_of(self, study_id: str) -> str:
         """Name what a study's answer is made of: the same name, the same answer.
@@ -72,15 +89,7 @@ class Studies:
         Raises:
             NotFound: There is none of this id.
         """
-        following = aliased(StudyRow)
-        query = (
-            select(StudyRow.revision, func.count(following.id), func.sum(following.revision))
-            .outerjoin(ExperimentRow, ExperimentRow.subject_id == StudyRow.id)
-            .outerjoin(following, following.experiment_id == ExperimentRow.id)
-            .where(StudyRow.id == study_id)
-            .group_by(StudyRow.revision)
-        )
-        found = self._session.execute(query).one_or_none()
+        found = self._session.execute(_VERSION, {"study_id": study_id}).one_or_none()
         if found is None:
             raise NotFound(f"no study {study_id}")
         revision, n_following, following_revision = found
@@ -120,9 +129,3 @@ class Studies:
         )
         rows = self._session.execute(query.where(StudyRow.state.in_(states)))
         return [(id, state, reason, device) for id, state, reason, device in rows]
-
-
-def revised(study_ids: Collection[str]) -> Update:
-    """Count that these studies have changed: the statement."""
-    query = update(StudyRow).where(StudyRow.id.in_(study_ids))
-    return query.values(revision=StudyRow.revision + 1)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, load_only, undefer
 
 from stillhouse_service.errors import NotFound
@@ -26,7 +26,35 @@ BROUGHT = (IMPORTED, FOREIGN, TWIN)
 _IS_STARTED = and_(
     TrialRow.origin.not_in(BROUGHT), or_(TrialRow.rung.is_(None), TrialRow.rung == 0)
 )
+# What the optimizer is told; the rest is read when it is asked for, a trial at a time.
+_LEARNED = load_only(
+    TrialRow.number,
+    TrialRow.state,
+    TrialRow.config,
+    TrialRow.origin,
+    TrialRow.metrics,
+    TrialRow.failure,
+    TrialRow.progress,
+    TrialRow.rung,
+    TrialRow.promoted_from,
+)
 _TOLD = [TrialState.COMPLETE, TrialState.FAILED, TrialState.UNSUPPORTED, TrialState.STOPPED]
+# Asked for every proposal, so put together once.
+_STANDING = select(
+    func.count(),
+    func.count().filter(_IS_STARTED),
+    func.count().filter(TrialRow.state.in_(_OPEN)),
+    select(StageRow.id)
+    .where(StageRow.study_id == bindparam("of_study"), StageRow.kind == bindparam("of_kind"))
+    .exists(),
+).where(TrialRow.study_id == bindparam("of_study"))
+_N_OF = select(func.count()).where(TrialRow.study_id == bindparam("of_study"))
+_BEGUN = (
+    select(TrialRow)
+    .options(_LEARNED)
+    .where(TrialRow.study_id == bindparam("of_study"), TrialRow.state.in_([*_OPEN, *_TOLD]))
+    .order_by(TrialRow.number)
+)
 
 
 class Trials:
@@ -102,13 +130,11 @@ class Trials:
         return list(self._session.scalars(query))
 
     def begun_of(self, study_id: str) -> tuple[list[TrialRow], list[TrialRow]]:
-        """List the trials with a way to go, and those the optimizer learns from, each by number."""
-        query = (
-            select(TrialRow)
-            .where(TrialRow.study_id == study_id, TrialRow.state.in_([*_OPEN, *_TOLD]))
-            .order_by(TrialRow.number)
-        )
-        rows = list(self._session.scalars(query))
+        """List the trials with a way to go, and those the optimizer learns from, each by number.
+
+        What a proposal follows from is read of them.
+        """
+        rows = list(self._session.scalars(_BEGUN, {"of_study": study_id}))
         is_open = [row for row in rows if not is_final(row.state)]
         return is_open, [row for row in rows if is_final(row.state)]
 
@@ -236,8 +262,7 @@ class Trials:
 
     def n_of(self, study_id: str) -> int:
         """Count a study's trials, brought ones too; also the next trial's number."""
-        query = select(func.count()).where(TrialRow.study_id == study_id)
-        return self._session.scalars(query).one()
+        return self._session.scalars(_N_OF, {"of_study": study_id}).one()
 
     def n_begun_of(self, study_id: str) -> tuple[int, int]:
         """Count a study's trials, and those it has started itself, which its budget limits."""
@@ -250,14 +275,7 @@ class Trials:
 
         What a driver asks before it reads anything else.
         """
-        stage = select(StageRow.id).where(StageRow.study_id == study_id, StageRow.kind == kind)
-        query = select(
-            func.count(),
-            func.count().filter(_IS_STARTED),
-            func.count().filter(TrialRow.state.in_(_OPEN)),
-            stage.exists(),
-        )
-        found = self._session.execute(query.where(TrialRow.study_id == study_id)).one()
+        found = self._session.execute(_STANDING, {"of_study": study_id, "of_kind": kind}).one()
         n, n_started, n_open, has_stage = found
         return n, n_started, n_open, has_stage
 
