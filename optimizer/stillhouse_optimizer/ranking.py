@@ -17,8 +17,7 @@ _N_SAMPLES = 200
 # Fewer trials rank nothing.
 FEWEST_RANKED = 5
 # A source takes part while it ranks better than the study's own model in at least this share of the
-# draws. A related one hardly ever falls below, and one that misleads does so two trials sooner than
-# with a quarter.
+# draws: the burden of proof is its own, and a related one seldom falls below.
 _LEAST_LIKELY = 0.5
 
 
