@@ -118,7 +118,8 @@ def test_what_was_counted_bit_by_bit_is_what_a_new_server_counts(serve: Any, con
     at_once = {key: v for key, v in _parsed(anew).items() if key[0].startswith(name)}
     assert at_once.keys() == bit_by_bit.keys()
     for key, value in at_once.items():
-        assert bit_by_bit[key] == pytest.approx(value, abs=1e-3), key  # SQLite's days are inexact
+        # SQLite's days are of whole milliseconds, and several attempts are added up.
+        assert bit_by_bit[key] == pytest.approx(value, abs=5e-3), key
     trials = {key: v for key, v in counted.samples.items() if key[0] == "stillhouse_trials"}
     assert trials == {key: v for key, v in _parsed(anew).items() if key[0] == "stillhouse_trials"}
     assert len(BOUNDS_S) + 1 == len({dict(k[1])["le"] for k in at_once if k[0].endswith("_bucket")})

@@ -376,7 +376,9 @@ def _survive(
         "baseline": baseline,
         "device": "CPU",
         "template": template.replace("ending_epoch: 3", "ending_epoch: 2"),
-        "training": "epochs: 2\nrecovery_epochs: 0\neffective_train_size: 0.05\n",
+        # Of the template alone a study ends when all that its few networks can be were tried.
+        "training": "epochs: 2\nrecovery_epochs: 0\neffective_train_size: 0.05\n"
+        "lr: !float {low: 0.001, high: 0.1, log: true}\n",
         "budget": {"trials": n_trials},
         "timing": {"time_limit_s": 0.5, "n_compilations": 1, "max_aa_deviation": 10.0},
     }
@@ -388,7 +390,10 @@ def _survive(
         return int(found["counts"]["complete"])
 
     def has_ended(n: int) -> bool:
-        return n_ended() >= n
+        found = look(f"/v1/studies/{study}")
+        n_complete = int(found["counts"]["complete"])
+        assert found["state"] != "finished" or n_complete >= n, found["reason"]
+        return n_complete >= n
 
     victims = ("server", "compute", "host", *(("postgres",) if postgres else ()))
     killed = dict.fromkeys(victims, 0)
