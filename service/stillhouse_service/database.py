@@ -183,6 +183,14 @@ def reads(engine: Engine) -> dict[str, Any]:
     return options
 
 
+def glances(engine: Engine) -> dict[str, Any]:
+    """Give the execution options of statements that only read and need not see one moment."""
+    options: dict[str, Any] = {WRITES: False}
+    if engine.dialect.name == "postgresql":
+        options |= {"isolation_level": "AUTOCOMMIT"}  # neither BEGIN nor ROLLBACK is waited for
+    return options
+
+
 def wait_for(engine: Engine, patience_s: float = PATIENCE_S) -> None:
     """Wait until the database answers: Postgres may start, or recover, at the same time as we do.
 

@@ -75,7 +75,7 @@ class Guard:
 
     def _look(self, token: str | None) -> Known:
         n_forgotten = self._n_forgotten
-        with self._store.read() as view:
+        with self._store.glance() as view:
             is_any_live = view.tokens.is_any_live(view.now)
             known = Known(is_any_live, None if token is None else tokens.holder_of(view, token))
             remembered_s = _remembered_s(known.holder, view.now)

@@ -134,7 +134,7 @@ class LeaseDesk:
         A host asks again right after its report; what follows from the report, the next proposal
         above all, wants the lock at that very moment.
         """
-        with self._store.read() as view:
+        with self._store.glance() as view:
             found = view.devices.with_last_state(one.device_id)
             if found is None or found[0].worker_id != one.worker_id:
                 return None  # the transaction that writes says what is wrong

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, inspect
 from sqlalchemy.orm import Session, sessionmaker
 
 from stillhouse_service.announcements import Commit, Topic, announce
-from stillhouse_service.database import BEGAN_AT, reads
+from stillhouse_service.database import BEGAN_AT, glances, reads
 from stillhouse_service.database_clock import DatabaseClock
 from stillhouse_service.ids import utc_now
 from stillhouse_service.repositories.baselines import Baselines
@@ -186,6 +186,8 @@ class Store:
         event.listen(self._writing, "loaded_as_persistent", _keep)
         reading = engine.execution_options(**reads(engine))
         self._reading = sessionmaker(reading, expire_on_commit=False)
+        glancing = engine.execution_options(**glances(engine))
+        self._glancing = sessionmaker(glancing, expire_on_commit=False)
         self._listeners: list[Callable[[Commit], None]] = []
         self._fence: Callable[[UnitOfWork], None] | None = None
         self.origin = secrets.token_hex(8)  # tells our announcements from others'
@@ -251,6 +253,12 @@ class Store:
     def read(self) -> Iterator[UnitOfWork]:
         """Open a transaction that only reads: one consistent view, never waiting for a writer."""
         with self._reading() as session:
+            yield UnitOfWork(session, self._clock(), USER)
+
+    @contextmanager
+    def glance(self) -> Iterator[UnitOfWork]:
+        """Read what need not be of one moment, a statement at a time; cheaper than `read`."""
+        with self._glancing() as session:
             yield UnitOfWork(session, self._clock(), USER)
 
 

@@ -114,7 +114,7 @@ class WaitingHosts:
             await asyncio.sleep(_BREATH_S)
 
     def _count(self) -> dict[str, int]:
-        with self._store.read() as view:
+        with self._store.glance() as view:
             return view.stages.n_waiting_for_devices(view.now)
 
     def _wake(self, hosts: Sequence[_Host]) -> None:

@@ -67,11 +67,13 @@ class Seen:
 
     Attributes:
         etag: Of the answer under way, once `compare` was asked.
+        is_poll: Whether the caller has seen any answer.
     """
 
     def __init__(self, request: Request) -> None:
         """Read `If-None-Match`."""
         self._shown = request.headers.get("if-none-match", "")
+        self.is_poll = bool(self._shown)
         self._release = request.app.version
         self.etag: str | None = None
 

@@ -41,8 +41,11 @@ def create_study(
 
 
 @router.get("/{study_id}", responses=problems(404), dependencies=[needs("read"), WAITS])
-def show_study(study_id: str, view: View, seen: SeenBefore) -> schemas.Study:
+def show_study(study_id: str, view: View, seen: SeenBefore, request: Request) -> schemas.Study:
     """Show a study: where it stands, its incumbent, the time left."""
+    if seen.is_poll:  # mostly there is nothing new
+        with store_of(request).glance() as glance:
+            seen.compare(glance.studies.version_of(study_id))
     seen.compare(view.studies.version_of(study_id))
     return views.study(view, view.studies.named(study_id))
 
