@@ -2,6 +2,7 @@
 
 Depends on: httpx, psutil, the service. Every figure is taken over
 real HTTP from a server in a process of its own; the rows of the large study are written directly.
+Reads and overheads are taken in three rounds, of which the median is told.
 
 ``STILLHOUSE_BENCH_QUICK=1`` takes a tenth of the trials, to see that it runs.
 """
@@ -32,6 +33,7 @@ N_TRIALS = 1000 if QUICK else 10_000
 N_STUDIES = 10 if QUICK else 100
 N_READS = 50 if QUICK else 300
 N_OVERHEAD = 10 if QUICK else 60
+N_ROUNDS = 3
 _SERVE = (
     "import os; from stillhouse_service.server import serve; "
     "from stillhouse_service.settings import Settings; print('imported', flush=True); "
@@ -51,10 +53,12 @@ def main() -> None:
                 starts.append((database, *times_s))
             with _server(url, folder) as (http, process, times_s):
                 starts.append((database, *times_s))
-                reads += [[database, *row] for row in _reads(http, process, big)]
+                rounds = [_reads(http, process, big) for _ in range(N_ROUNDS)]
+                reads += [[database, *row] for row in _middle(rounds)]
             with own_server(url, folder) as (http, own):
                 store.store = own  # so that what compute commits is heard at once, as from a driver
-                added += [[database, *row] for row in overheads(http, store, N_OVERHEAD)]
+                rounds = [overheads(http, store, N_OVERHEAD) for _ in range(N_ROUNDS)]
+                added += [[database, *row] for row in _middle(rounds)]
             store.engine.dispose()
     restart: list[list[Cell]] = [
         [
@@ -100,6 +104,17 @@ def main() -> None:
         },
         {"n_trials": N_TRIALS, "is_quick": QUICK, "starts": starts},
     )
+
+
+def _middle(rounds: list[list[list[Any]]]) -> list[list[Any]]:
+    """Give the median of several rounds, figure by figure: the machine's speed wanders."""
+    return [
+        [
+            statistics.median(told) if isinstance(told[0], float) else told[0]
+            for told in zip(*rows, strict=True)
+        ]
+        for rows in zip(*rounds, strict=True)
+    ]
 
 
 @contextmanager

@@ -23,7 +23,7 @@ class _Counted:
         self.is_open.set()
 
     @contextmanager
-    def read(self) -> Iterator[UnitOfWork]:
+    def glance(self) -> Iterator[UnitOfWork]:
         self.n_reads += 1
         with self._store.read() as view:
             assert self.is_open.wait(20)
