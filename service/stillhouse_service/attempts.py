@@ -59,8 +59,9 @@ def succeed(work: UnitOfWork, attempt: AttemptRow) -> StageRow:
         raise LeaseLost(f"lease {attempt.id} is {attempt.state}; its result is not wanted")
     if is_final(stage.state):
         raise LeaseLost(f"job {stage.id} is {stage.state} already; the result was not needed")
-    others = [one for one in work.stages.running_of(stage.id) if one is not attempt]
     is_late = attempt.state == AttemptState.LOST
+    # Only a stage that waits is handed out: while an attempt runs there is no other one.
+    others = work.stages.running_of(stage.id) if is_late else []
     reason = "late, and nobody else had finished" if is_late else None
     work.move(attempt, AttemptState.SUCCEEDED, who=attempt.holder, reason=reason)
     attempt.finished_at = work.now
