@@ -75,10 +75,6 @@ class Devices:
         found = self._session.execute(_WITH_LAST_STATE, {"device_id": device_id})
         return next(((device, state) for device, state in found), None)
 
-    def find(self, device_id: str) -> DeviceRow | None:
-        """Find a device, if there is one."""
-        return self._session.get(DeviceRow, device_id)
-
     def read_ahead(self, device_ids: Sequence[str]) -> None:
         """Read devices and their hosts at once; asked for by id, they then are at hand."""
         query = select(DeviceRow, WorkerRow).join(WorkerRow, WorkerRow.id == DeviceRow.worker_id)
