@@ -5,9 +5,12 @@ Depends on: the standard library. Used by the device host, the server and comput
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import logging
 import re
+import signal
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timezone
@@ -47,6 +50,16 @@ def about(**ids: str | None) -> Iterator[None]:
 def known() -> Mapping[str, str]:
     """What lines of this thread, or task, are about now."""
     return _about.get()
+
+
+def tell_stacks_when_asked() -> None:
+    """Have SIGUSR1 print where every thread of this process is, to its standard error.
+
+    Of a process that hangs that is what its operator can still learn, even where the interpreter
+    itself is stuck. Windows has no such signal.
+    """
+    if sys.platform != "win32":
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def configure(kind: str, level: str = "info", stream: IO[str] | None = None) -> None:

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if command:
             return COMMANDS[command](given[1:])
         options = _parser().parse_args(given)
+        logs.tell_stacks_when_asked()
         logs.configure(options.log_format, "warning" if options.quiet else "info")
         return serve(options)
     except BenchmarkError as error:

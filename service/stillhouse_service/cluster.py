@@ -6,6 +6,7 @@ Depends on: distributed, which is imported when a cluster is wanted.
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ _PROOF_REST_S = 1.0  # then for the others
 _ANSWER_S = 10.0  # of a scheduler to a question
 _CLOSE_S = 5.0
 _RESTART_S = 30.0
+_START_S = 180.0  # of an embedded worker, which imports torch, on a machine that is busy
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,7 @@ class Cluster:
         # distributed's public classes carry no types; this module is their one user.
         client_class: Any = distributed.Client
         if settings.compute == "embedded":
-            try:
-                self._local = _embedded(settings)
-            except (RuntimeError, OSError, TimeoutError) as error:
-                raise ComputeUnavailable(f"no worker process starts: {error}") from error
+            self._local = _embedded(settings)
             self._client: Any = client_class(self._local, set_as_default=False)
         else:
             try:
@@ -376,7 +375,11 @@ def _security(settings: Settings) -> Any:
 
 
 def _embedded(settings: Settings) -> Any:
-    """Start worker processes on this machine that die with this one; each runs one stage."""
+    """Start worker processes on this machine that die with this one; each runs one stage.
+
+    Raises:
+        ComputeUnavailable: One did not start, or not in time.
+    """
     import dask
     import distributed
 
@@ -396,16 +399,27 @@ def _embedded(settings: Settings) -> Any:
     )
     logging.getLogger("distributed").setLevel(logging.ERROR)  # it narrates every connection
     local_cluster: Any = distributed.LocalCluster
-    return local_cluster(
-        n_workers=settings.n_slots,
-        threads_per_worker=1,  # seeds and thread counts of torch belong to a process
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        memory_limit=0,
-        silence_logs=logging.ERROR,
-        resources=settings.embedded_resources or None,
-        preload=PRELOAD,
-        # Its HTTP server cannot be left out; on port 0 it is in nobody's way.
-        scheduler_kwargs={"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
-    )
+    there_before = multiprocessing.active_children()
+    try:
+        return local_cluster(
+            n_workers=settings.n_slots,
+            threads_per_worker=1,  # seeds and thread counts of torch belong to a process
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.ERROR,
+            resources=settings.embedded_resources or None,
+            preload=PRELOAD,
+            # By default a worker process that hangs while it starts is waited for for good.
+            death_timeout=_START_S,
+            # Its HTTP server cannot be left out; on port 0 it is in nobody's way.
+            scheduler_kwargs={"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
+        )
+    # Dask fails an assertion of its own when it ends a worker that has not come up in time, and
+    # leaves the process there.
+    except (RuntimeError, OSError, TimeoutError, AssertionError) as error:
+        for child in multiprocessing.active_children():
+            if child not in there_before:
+                child.kill()
+        raise ComputeUnavailable(f"no worker process starts: {error!r}") from error

@@ -22,6 +22,7 @@ from stillhouse_service.settings import Settings
 _log = logging.getLogger(__name__)
 _LOOK_S = 1.0  # between two looks at the workers
 _OBEYS_S = 30.0  # a task that was cancelled and runs on for longer is ended with its worker
+_FETCH_S = 30.0  # until the answer of a task that has ended is here
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,9 @@ class Compute:
         if self._cluster is None or now - self._looked_at < _LOOK_S:
             return
         if not self._cluster.is_open:
-            return  # its attempts are reported as lost; the next stage reaches it again
+            for attempt_id in self.running():
+                self._give_up(attempt_id, "the compute cluster is gone")
+            return  # the next stage reaches it again
         self._looked_at = now
         if self._cluster.is_deserted:
             _log.warning("no embedded compute worker is left: the next stage starts another")
@@ -257,24 +260,35 @@ class Compute:
 
     def _give_up(self, attempt_id: str, reason: str) -> None:
         """Report an attempt as lost whose end Dask will not, or must not, report."""
-        with self._lock:
-            future = self._futures.pop(attempt_id, None)
-        if future is not None:
-            future.release()
-            self._on_end(End(attempt_id, "lost", {}, reason))
+        self._report(End(attempt_id, "lost", {}, reason))
 
     def _ended(self, attempt_id: str, future: Any) -> None:
+        self._report(_end_of(attempt_id, future))
+
+    def _report(self, end: End) -> None:
+        """Report an end once; at no moment is an attempt neither running nor reported."""
         with self._lock:
-            if self._futures.pop(attempt_id, None) is None:
-                return  # closing, or given up: nobody wants to know
+            future = self._futures.pop(end.attempt_id, None)
+            if future is None:
+                return  # closing, or reported already: nobody wants to know
+            self._on_end(end)
+        future.release()
+
+
+def _end_of(attempt_id: str, future: Any) -> End:
+    """Tell how a task ended whose future is done."""
+    reason = "the compute cluster is gone"
+    try:
         if future.status == "finished":
-            self._on_end(End(attempt_id, "returned", future.result()))
-            return
-        reason = "the compute cluster is gone"
+            return End(attempt_id, "returned", future.result(timeout=_FETCH_S))
         if future.status == "error":
             # tasks.run catches all of its own; what is left is Dask's: KilledWorker and its kin.
-            reason = f"the compute worker died: {type(future.exception()).__name__}"
-        self._on_end(End(attempt_id, "lost", {}, reason))
+            died_of = type(future.exception(timeout=_FETCH_S)).__name__
+            reason = f"the compute worker died: {died_of}"
+    except Exception as error:  # whatever Dask raises: an attempt without an end would never end
+        reason = f"its answer could not be fetched: {type(error).__name__}: {error}"
+        _log.warning("%s: %s", attempt_id, reason)
+    return End(attempt_id, "lost", {}, reason)
 
 
 def needs_of(kind: str, order: Mapping[str, Any]) -> dict[str, float]:

@@ -24,6 +24,7 @@ def log_as_told() -> None:
     """
     import distributed  # noqa: F401  # gives its loggers their handlers; on use: it takes a second
 
+    logs.tell_stacks_when_asked()
     environment = os.environ.get
     try:
         logs.configure(

@@ -35,6 +35,7 @@ from stillhouse_service.compute import Compute, End, needs_of
 from stillhouse_service.errors import ComputeUnavailable, Deposed, LeaseLost
 from stillhouse_service.failures import Failure
 from stillhouse_service.leadership import Leadership
+from stillhouse_service.loading import BOUNDS, load
 from stillhouse_service.settings import Settings
 from stillhouse_service.states import (
     AttemptState,
@@ -83,6 +84,8 @@ class Driver:
         self._stuck: dict[str, str] = {}  # study -> the error that its next step ends with
         self._artifacts = artifacts
         self._has_taken_over = False
+        self._looked_at_s = -math.inf
+        self._rounds: list[tuple[str, Callable[[], None]]] = []  # what comes round by itself
         self._steps = steps.Steps(store, settings)
         self._watchdog = Watchdog(store, settings)
         self._clock = ClockWatch(store)
@@ -157,34 +160,41 @@ class Driver:
 
     def _run(self) -> None:
         # Loaded here, so that neither the server's start nor a transaction waits for it.
-        import stillhouse_optimizer.bounds  # noqa: F401
-
-        looked_at_s = -math.inf
-        rounds: list[tuple[str, Callable[[], None]]] = []  # what comes round by itself
+        self._guarded("loading", partial(load, BOUNDS))
         while not self._stop.is_set():
-            self._wake.clear()
-            if not self._drives():
-                self._stop.wait(_TICK_S)
-                continue
-            now_s = time.monotonic()
-            is_tick = now_s >= looked_at_s + _TICK_S
-            looked_at_s = now_s if is_tick else looked_at_s
-            self._guarded("compute reports", self._take_reports)
-            # Before whatever comes round by itself: somebody waits for what has just moved.
-            self._guarded("studies", self._advance_moved)
-            self._guarded("compute", self._hand_out)
-            if is_tick and not rounds:
-                rounds = [
-                    ("leases", self._expire_leases),
-                    ("watchdog", self._watch),
-                    ("sweep", self._sweep),
-                    ("baselines", self._say_what_baselines_wait_for),
-                ]
-            while rounds:
-                self._guarded(*rounds.pop(0))
-                if self._wake.is_set():
-                    break  # the rest of the round after what has just moved
-            self._wake.wait(_TICK_S)
+            try:
+                self._turn()
+            except Exception:
+                # Whatever it is, it must not end the one thread that moves studies on.
+                _log.exception("driver: failed; next try in %g s", _REST_S)
+                self._stop.wait(_REST_S)
+
+    def _turn(self) -> None:
+        """Take up what has moved; every now and then, what comes round by itself."""
+        self._wake.clear()
+        if not self._drives():
+            self._stop.wait(_TICK_S)
+            return
+        now_s = time.monotonic()
+        is_tick = now_s >= self._looked_at_s + _TICK_S
+        self._looked_at_s = now_s if is_tick else self._looked_at_s
+        self._guarded("compute reports", self._take_reports)
+        # Before whatever comes round by itself: somebody waits for what has just moved.
+        self._guarded("studies", self._advance_moved)
+        self._guarded("compute", self._hand_out)
+        if is_tick and not self._rounds:
+            self._rounds = [
+                ("leases", self._expire_leases),
+                ("forgotten", self._give_up_forgotten),
+                ("watchdog", self._watch),
+                ("sweep", self._sweep),
+                ("baselines", self._say_what_baselines_wait_for),
+            ]
+        while self._rounds:
+            self._guarded(*self._rounds.pop(0))
+            if self._wake.is_set():
+                break  # the rest of the round after what has just moved
+        self._wake.wait(_TICK_S)
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
         """Run a step; when it fails, say so, rest a while and go on with the others."""
@@ -282,6 +292,20 @@ class Driver:
                 return
         with self._store.begin() as work:
             leases.expire(work, self._settings)
+
+    def _give_up_forgotten(self) -> None:
+        """Give up attempts that compute knows nothing of: nobody would ever report their end."""
+        if not self._compute.is_offered:
+            return
+        with self._store.read() as view:
+            begun = {attempt.id for attempt in view.stages.running_on("compute")}
+        begun -= set(self._compute.running())
+        begun -= {end.attempt_id for end in self._ends.copy()}
+        for attempt_id in sorted(begun):
+            _log.error("%s: compute has lost sight of it", attempt_id)
+            with self._store.begin() as work:
+                attempt = work.stages.attempt(attempt_id)
+                attempts.lose(work, attempt, "compute has lost sight of it", self._settings)
 
     def _hand_out(self) -> None:
         """Cancel what nobody wants any more, submit what waits."""

@@ -177,6 +177,9 @@ class Leadership:
                 self._renew()
             except (OperationalError, InterfaceError) as error:
                 _log.warning("the lead could not be renewed: %s", error.orig)
+            except Exception:
+                # A bug must not let the lead lapse for good.
+                _log.exception("the lead could not be renewed")
 
     def _renew(self) -> None:
         """Show that this server lives, if it leads.

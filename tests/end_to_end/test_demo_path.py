@@ -31,6 +31,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "data" / "tiny"
 N_TRIALS = 4
+STILL_S = 150  # without any event, a demo hangs; the longest step takes ten on a quiet machine
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,16 @@ def run_demo(folder: Path, mark: str, interrupt: Any = None, n_before: int = 0) 
         demo = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT
         )
+        moved_at, last = time.monotonic(), None
         while demo.poll() is None:
             states = [state for (state,) in rows(folder, "select state from trial")]
             if interrupt and states.count("complete") >= n_before and "compressing" in states:
                 interrupt(demo.pid, processes(mark))
                 break
+            if (now := rows(folder, "select max(id) from event")) != last:
+                moved_at, last = time.monotonic(), now
+            if time.monotonic() - moved_at > STILL_S:
+                pytest.fail(why_it_stands_still(folder, log, mark))
             time.sleep(0.1)
         status = demo.wait(timeout=300)
     n_complete = len(rows(folder, "select id from trial where state = 'complete'"))
@@ -113,6 +119,24 @@ def run_demo(folder: Path, mark: str, interrupt: Any = None, n_before: int = 0) 
     while (left := processes(mark)) and time.monotonic() < ends_at:
         time.sleep(0.2)
     return Run(status, log.read_text(), n_complete, list(left.values()))
+
+
+def why_it_stands_still(folder: Path, output: Path, mark: str) -> str:
+    """Tell all that can be learnt of a demo that hangs, and end it."""
+    found = processes(mark)
+    for pid, command in found.items():
+        if "stillhouse_service.cli serve" in command or "stillhouse_benchmark " in command:
+            os.kill(pid, signal.SIGUSR1)  # its stacks, into its log
+        elif "multiprocessing.spawn" in command and "tracker" not in command:
+            os.kill(pid, signal.SIGUSR1)  # a compute worker: into the server's log
+    time.sleep(2)
+    logs = [output, folder / "server.log", folder / "worker.log"]
+    told = [f"{pid}: {command}" for pid, command in found.items()]
+    told += [str(row) for row in rows(folder, "select * from event order by id desc limit 20")]
+    told += [f"--- {log.name}\n{log.read_text()[-8000:]}" for log in logs if log.exists()]
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    return f"nothing has happened for {STILL_S} s\n" + "\n".join(told)
 
 
 def kill_server(_: int, found: dict[int, str]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import os
 import queue
 import signal
@@ -245,6 +246,43 @@ def _is_another(cluster: Cluster, worker: psutil.Process) -> bool:
         found = cluster.worker()
         return found.pid != worker.pid and "spawn_main" in " ".join(found.cmdline())
     return False
+
+
+def test_an_embedded_worker_that_hangs_while_it_starts_is_not_waited_for_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hangs.py").write_text("import time; time.sleep(600)")
+    monkeypatch.setattr("stillhouse_service.cluster.PRELOAD", [str(tmp_path / "hangs.py")])
+    monkeypatch.setattr("stillhouse_service.cluster._START_S", 5.0)
+    one, before = Cluster(tmp_path), set(multiprocessing.active_children())
+    try:
+        with pytest.raises(ComputeUnavailable, match="no worker process starts"):
+            one.compute.open()
+        _until(lambda: set(multiprocessing.active_children()) <= before, timeout_s=10)
+    finally:
+        one.compute.close()
+
+
+class _LostAnswer:
+    """A task of Dask's that has ended, on a worker that died before its answer was fetched."""
+
+    status = "finished"
+
+    def result(self, timeout: float) -> Any:
+        raise TimeoutError(f"no answer for {timeout:g} s")
+
+
+def test_an_answer_that_cannot_be_fetched_is_an_attempt_lost(tmp_path: Path) -> None:
+    one = Cluster(tmp_path)
+    one.compute.submit("lse_unfetched", "job_unfetched", "train", LONG)
+    try:
+        one.compute._ended("lse_unfetched", _LostAnswer())
+        end = one.end()
+        assert (end.attempt_id, end.kind) == ("lse_unfetched", "lost")
+        assert "could not be fetched" in end.reason
+        assert one.compute.running() == []
+    finally:
+        one.compute.close()
 
 
 def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path) -> None:

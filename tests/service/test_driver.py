@@ -1,9 +1,35 @@
-"""The driver's turns."""
+"""The driver's turns, and what it does about attempts whose end nobody will ever report."""
+
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_servers import Server
+from waits import wait_until
 
+from stillhouse_service import attempts
 from stillhouse_service.driver import in_turn
+from stillhouse_service.states import StageState
+
+
+def test_an_attempt_that_compute_knows_nothing_of_is_given_up(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(compute="tcp://127.0.0.1:9")  # where no scheduler is
+    wanted = {"model": "resnet20_cifar", "dataset": "digits"}
+    baseline = server.http.post("/v1/baselines", json=wanted).json()["id"]
+    with server.store.begin() as work:
+        (stage,) = work.stages.waiting("compute", work.now, 10)
+        attempt_id = attempts.start(work, stage, "compute elsewhere", lease_s=None).id
+
+    def states() -> Any:
+        with server.store.read() as view:
+            attempt = view.stages.attempt(attempt_id)
+            return attempt.state, view.stages.stage(attempt.stage_id).state
+
+    wait_until(lambda: states() == ("lost", StageState.WAITING), "the attempt to be given up")
+    assert server.http.get(f"/v1/baselines/{baseline}").json()["state"] == "queued"
 
 
 def test_whoever_comes_behind_the_last_one_is_next() -> None:

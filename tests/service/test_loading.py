@@ -1,7 +1,10 @@
-"""What is loaded for good is not walked by the garbage collector again."""
+"""What is loaded for good: out of the garbage collector's sight, and whole before it is used."""
 
 import gc
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 from stillhouse_service.loading import load
 
@@ -13,3 +16,32 @@ def test_what_is_loaded_is_out_of_the_collectors_sight() -> None:
     assert "colorsys" in sys.modules
     assert gc.get_freeze_count() > 10_000  # this process has pytest and the service in it
     assert len(gc.get_objects()) < gc.get_freeze_count()
+
+
+_SLOW_TORCH = "import time; time.sleep(3); Tensor = type('Tensor', (), {})"
+_BOTH_AT_ONCE = """
+import sys, threading
+import stillhouse_service.loading as loading
+loading.torch_before_scipy()
+loading.torch_before_scipy()
+threading.Thread(target=lambda: __import__("torch")).start()
+while "torch" not in sys.modules:
+    pass
+print(hasattr(sys.modules["torch"], "Tensor"))
+import scipy.stats
+print(scipy.stats.norm.cdf(0.0), hasattr(sys.modules["torch"], "Tensor"))
+print(sum(type(finder).__name__ == "_TorchFirst" for finder in sys.meta_path))
+"""
+
+
+def test_scipy_is_loaded_while_another_thread_loads_torch(tmp_path: Path) -> None:
+    # As when a baseline is asked for while the driver starts: it died of scipy's AttributeError.
+    (tmp_path / "torch.py").write_text(_SLOW_TORCH)
+    told = subprocess.run(
+        [sys.executable, "-c", _BOTH_AT_ONCE],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.stdout.split() == ["False", "0.5", "True", "1"], told.stderr

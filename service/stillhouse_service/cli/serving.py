@@ -50,6 +50,7 @@ def serve(
     }
     found = configured(given, config)
     settings = found.settings
+    logs.tell_stacks_when_asked()
     logs.configure(settings.log_format, settings.log_level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for line in unknown_lines(found.unknown):
