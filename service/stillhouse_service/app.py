@@ -30,7 +30,7 @@ from stillhouse_service.instruments import RequestTimes
 from stillhouse_service.leadership import Leadership
 from stillhouse_service.lease_desk import LeaseDesk
 from stillhouse_service.limits import BodyLimit
-from stillhouse_service.loading import load, torch_before_scipy
+from stillhouse_service.loading import load, load_in_order
 from stillhouse_service.looks import Looks
 from stillhouse_service.metrics import Metrics
 from stillhouse_service.operations import Operations
@@ -92,7 +92,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] | None = None) -
         SchemaMismatch: The database holds something else than this version's schema.
         DatabaseUnusable: It cannot be opened, or does not answer for a minute.
     """
-    torch_before_scipy()
+    load_in_order()
     engine = open_engine(settings.database_url)
     wait_for(engine)
     revision = prepare(engine)

@@ -9,6 +9,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -34,44 +35,52 @@ def load(*modules: str) -> None:
     gc.freeze()
 
 
-class _TorchFirst(MetaPathFinder):
-    """Has whoever imports scipy import torch before."""
+# Who looks at classes of another library in `sys.modules`, whenever that is there.
+_LOOKS_AT = {"scipy": "torch", "sklearn": "pandas", "plotly": "pandas"}
+
+
+class _InOrder(MetaPathFinder):
+    """Has whoever imports a library of `_LOOKS_AT` import what it looks at before."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find scipy, as Python would."""
-        spec = PathFinder.find_spec(name, path, target) if name == "scipy" else None
+        """Find such a library, as Python would."""
+        if name not in _LOOKS_AT:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _AfterTorch(spec.loader)
+            spec.loader = _After(_LOOKS_AT[name], spec.loader)
         return spec
 
 
-class _AfterTorch(Loader):
-    """A loader that waits for torch; a finder must not, it holds up every other import."""
+class _After(Loader):
+    """A loader that waits for another module; a finder must not, it holds up every import."""
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+    def __init__(self, other: str, loader: Loader) -> None:
+        self._other, self._loader = other, loader
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Make the module, as its own loader does."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module's code when torch is whole."""
-        importlib.import_module("torch")
+        """Run the module's code when the other is whole."""
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(self._other)
         self._loader.exec_module(module)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
 
-def torch_before_scipy() -> None:
-    """Keep threads that import torch and use scipy at the same time apart, in this process.
+def load_in_order() -> None:
+    """Keep threads apart that load a library and use one that looks at it, in this process.
 
-    scipy (as scikit-learn) looks at `sys.modules["torch"]` for torch's classes whenever it checks
-    an array, and raises an AttributeError while another thread's `import torch` is under way: that
-    takes two seconds. Torch that is whole before scipy begins cannot be half at any later time.
+    scipy looks at `sys.modules["torch"]` for torch's classes whenever it checks an array, and
+    raises an AttributeError while another thread's `import torch` is under way: that takes two
+    seconds. Torch that is whole before scipy begins cannot be half at any later time. So it is with
+    scikit-learn, plotly and pandas.
     """
-    if not any(isinstance(finder, _TorchFirst) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _TorchFirst())
+    if not any(isinstance(finder, _InOrder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _InOrder())

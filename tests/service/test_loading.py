@@ -22,15 +22,15 @@ _SLOW_TORCH = "import time; time.sleep(3); Tensor = type('Tensor', (), {})"
 _BOTH_AT_ONCE = """
 import sys, threading
 import stillhouse_service.loading as loading
-loading.torch_before_scipy()
-loading.torch_before_scipy()
+loading.load_in_order()
+loading.load_in_order()
 threading.Thread(target=lambda: __import__("torch")).start()
 while "torch" not in sys.modules:
     pass
 print(hasattr(sys.modules["torch"], "Tensor"))
 import scipy.stats
 print(scipy.stats.norm.cdf(0.0), hasattr(sys.modules["torch"], "Tensor"))
-print(sum(type(finder).__name__ == "_TorchFirst" for finder in sys.meta_path))
+print(sum(type(finder).__name__ == "_InOrder" for finder in sys.meta_path))
 """
 
 
