@@ -1,15 +1,17 @@
 """The driver's turns, and what it does about attempts whose end nobody will ever report."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_servers import Server
 from waits import wait_until
 
 from stillhouse_service import attempts
-from stillhouse_service.driver import in_turn
+from stillhouse_service.driver import Driver, in_turn
 from stillhouse_service.states import StageState
 
 
@@ -30,6 +32,24 @@ def test_an_attempt_that_compute_knows_nothing_of_is_given_up(
 
     wait_until(lambda: states() == ("lost", StageState.WAITING), "the attempt to be given up")
     assert server.http.get(f"/v1/baselines/{baseline}").json()["state"] == "queued"
+
+
+def test_a_fault_outside_of_every_step_does_not_end_the_driver(
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, n_turns = Driver._turn, itertools.count()
+
+    def fails_first(driver: Driver) -> None:
+        if next(n_turns) < 2:
+            raise AttributeError("partially initialized module 'torch' has no attribute 'Tensor'")
+        turn(driver)
+
+    monkeypatch.setattr(Driver, "_turn", fails_first)
+    monkeypatch.setattr("stillhouse_service.driver._REST_S", 0.05)
+    server = serve()
+    study = server.study()
+    wait_until(lambda: server.get(f"/v1/studies/{study}")["reason"], "the watchdog's reason")
+    assert "no live worker offers CPU" in server.get(f"/v1/studies/{study}")["reason"]
 
 
 def test_whoever_comes_behind_the_last_one_is_next() -> None:
