@@ -16,8 +16,9 @@ from stillhouse_service.states import StageState
 
 
 def test_an_attempt_that_compute_knows_nothing_of_is_given_up(
-    serve: Callable[..., Server],
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("stillhouse_service.cluster._CONNECT_S", 0.2)
     server = serve(compute="tcp://127.0.0.1:9")  # where no scheduler is
     wanted = {"model": "resnet20_cifar", "dataset": "digits"}
     baseline = server.http.post("/v1/baselines", json=wanted).json()["id"]
