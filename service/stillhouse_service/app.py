@@ -168,6 +168,7 @@ def build_app(settings: Settings, clock: Callable[[], datetime] | None = None) -
             "artifacts": partial(readiness.artifacts, artifacts.place),
             "room": partial(readiness.room, artifacts.place, engine, settings.min_free_bytes),
             "compute": lambda: readiness.compute(settings, driver.compute_problem),
+            "driver": lambda: readiness.driver(driver.is_alive, *driver.step()),
             "clock": partial(readiness.clock, engine, clock or utc_now),
         }
     )

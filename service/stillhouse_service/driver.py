@@ -84,6 +84,7 @@ class Driver:
         self._stuck: dict[str, str] = {}  # study -> the error that its next step ends with
         self._artifacts = artifacts
         self._has_taken_over = False
+        self._step = ("start", time.monotonic())  # what it does, and since when
         self._looked_at_s = -math.inf
         self._rounds: list[tuple[str, Callable[[], None]]] = []  # what comes round by itself
         self._steps = steps.Steps(store, settings)
@@ -119,6 +120,16 @@ class Driver:
     def compute_problem(self) -> str | None:
         """Why nothing can be handed out on compute, as the last try found."""
         return self._compute_problem if self._compute.is_offered else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def step(self) -> tuple[str, float]:
+        """Tell what it does, and for how many seconds."""
+        what, since_s = self._step
+        return what, time.monotonic() - since_s
 
     def compute_size(self) -> tuple[int, int]:
         """Count the stages that compute can run at once, and the workers seen alive."""
@@ -194,12 +205,14 @@ class Driver:
             self._guarded(*self._rounds.pop(0))
             if self._wake.is_set():
                 break  # the rest of the round after what has just moved
+        self._step = ("rest", time.monotonic())
         self._wake.wait(_TICK_S)
 
     def _guarded(self, what: str, step: Callable[[], None]) -> None:
         """Run a step; when it fails, say so, rest a while and go on with the others."""
         if self._resting.get(what, 0.0) > time.monotonic() or self._stop.is_set():
             return
+        self._step = (what, time.monotonic())
         try:
             step()
         except Deposed:

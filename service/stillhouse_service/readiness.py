@@ -30,9 +30,16 @@ from stillhouse_service.tables import EventRow
 
 State = Literal["ok", "degraded", "failed"]
 _ORDER: tuple[State, ...] = ("ok", "degraded", "failed")
-_SERVES_WITHOUT = ("artifacts", "room", "compute", "clock")  # reading, asking and telling go on
+_SERVES_WITHOUT = (
+    "artifacts",
+    "room",
+    "compute",
+    "clock",
+    "driver",
+)  # reading, asking and telling go on
 _LEAST_SKEW = timedelta(seconds=5)  # less is a clock that is steered, or a slow answer
 _SOON = timedelta(days=14)
+_LONG_STEP_S = 60.0  # of the driver: a proposal takes a second, a cluster ten to start
 _CONNECT_S = 2.0
 _PROOF = "proofs"  # as compute's; `stillhouse artifacts gc` removes what a kill left there
 
@@ -143,6 +150,24 @@ def room(place: Place, engine: Engine, min_free_bytes: int) -> Part:
             str(folders[whose]),
         )
     return Part("room", "ok", f"{least / 1e9:.1f} GB left")
+
+
+def driver(is_alive: bool, step: str, step_s: float) -> Part:
+    """Tell whether the thread that moves studies on gets on.
+
+    Args:
+        is_alive: Whether it runs.
+        step: What it does.
+        step_s: For how long, seconds.
+    """
+    if not is_alive:
+        says, cure = "it has ended: no study moves", "start the server again, and report its log"
+        return Part("driver", "failed", says, cure)
+    if step_s > _LONG_STEP_S:
+        says = f"has been at one step for {step_s:.0f} s: studies wait"
+        cure = "look into the server's log; `kill -USR1` has it tell where every thread is"
+        return Part("driver", "degraded", says, cure, f"the step is {step}")
+    return Part("driver", "ok", "moves studies on, or stands by for who does")
 
 
 def compute(settings: Settings, problem: str | None = None) -> Part:

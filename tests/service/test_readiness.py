@@ -13,8 +13,10 @@ import pytest
 from certificate_files import make_authority, make_certificate
 from postgres_server import Postgres
 from sqlalchemy import text
+from waits import wait_until
 
 from stillhouse_service import tokens
+from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.readiness import Part
 from stillhouse_service.ready import Readiness
@@ -38,9 +40,33 @@ def _ready(server: Any, wanted_status: int = 200) -> tuple[str, dict[str, Any]]:
 def test_a_server_with_all_it_needs_is_ready(server: Any) -> None:
     status, parts = _ready(server)
     assert status == "ok"
-    assert list(parts) == ["database", "schema", "artifacts", "room", "compute", "clock"]
+    assert list(parts) == ["database", "schema", "artifacts", "room", "compute", "driver", "clock"]
     assert {part["state"] for part in parts.values()} == {"ok"}
     assert not any(part["cure"] for part in parts.values())
+
+
+def test_a_driver_that_hangs_or_has_ended_is_told(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr("stillhouse_service.readiness._LONG_STEP_S", 0.1)
+        patch.setattr(Driver, "_hand_out", lambda _: goes_on.wait(60))
+        server = serve()
+
+        def part() -> Any:
+            return _ready(server)[1]["driver"]
+
+        wait_until(lambda: part()["state"] == "degraded", "a step that takes long to be told")
+        assert "studies wait" in part()["says"]
+        goes_on.set()
+    wait_until(lambda: part()["state"] == "ok", "the driver to go on")
+    server.stop()
+
+    monkeypatch.setattr(Driver, "_run", lambda _: None)
+    status, parts = _ready(serve())
+    assert (status, parts["driver"]["state"]) == ("degraded", "failed")
+    assert "no study moves" in parts["driver"]["says"]
 
 
 def test_neither_wants_a_token_nor_tells_an_address_or_a_path(serve: Any, tmp_path: Path) -> None:
