@@ -16,6 +16,7 @@ from sqlalchemy import text
 from waits import wait_until
 
 from stillhouse_service import tokens
+from stillhouse_service.compute_desk import ComputeDesk
 from stillhouse_service.driver import Driver
 from stillhouse_service.ids import utc_now
 from stillhouse_service.readiness import Part
@@ -51,7 +52,7 @@ def test_a_driver_that_hangs_or_has_ended_is_told(
     goes_on = threading.Event()
     with monkeypatch.context() as patch:
         patch.setattr("stillhouse_service.readiness._LONG_STEP_S", 0.1)
-        patch.setattr(Driver, "_hand_out", lambda _: goes_on.wait(60))
+        patch.setattr(ComputeDesk, "hand_out", lambda _: goes_on.wait(60))
         server = serve()
 
         def part() -> Any:
