@@ -58,8 +58,8 @@ def tell_stacks_when_asked() -> None:
     Of a process that hangs that is what its operator can still learn, even where the interpreter
     itself is stuck. Windows has no such signal.
     """
-    if sys.platform != "win32":
-        faulthandler.register(signal.SIGUSR1, all_threads=True)
+    if sys.platform != "win32" and sys.__stderr__ is not None:
+        faulthandler.register(signal.SIGUSR1, sys.__stderr__, all_threads=True)
 
 
 def configure(kind: str, level: str = "info", stream: IO[str] | None = None) -> None:

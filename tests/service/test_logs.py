@@ -3,14 +3,22 @@
 import io
 import json
 import logging
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from waits import wait_until
 
 from stillhouse_benchmark import logs
 from stillhouse_service import tokens
+from stillhouse_service.demo_processes import free_port
 
 
 @pytest.fixture
@@ -115,3 +123,31 @@ def test_a_compute_worker_refuses_a_log_that_is_none(
     status, _, said = run("compute-worker", "tcp://127.0.0.1:9")
     assert status == 2
     assert f"no log {name.lower()} '{value}'" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR1")
+def test_a_server_that_is_asked_tells_where_its_threads_are_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "stillhouse_service.cli", "serve", "--port", str(port)]
+    command += ["--database", f"sqlite:///{tmp_path}/stillhouse.db", "--compute", "none"]
+    command += ["--artifacts", str(tmp_path / "artifacts")]
+    log = tmp_path / "server.log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=out)
+    try:
+
+        def is_up() -> bool:
+            with suppress(httpx.TransportError):
+                return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+            return False
+
+        wait_until(is_up, "the server", timeout_s=60)
+        server.send_signal(signal.SIGUSR1)
+        wait_until(lambda: "in _run" in log.read_text(), "its stacks")
+        assert "driver.py" in log.read_text()
+        assert is_up()
+    finally:
+        server.kill()
+        server.wait()
