@@ -35,8 +35,8 @@ from stillhouse_optimizer.tried import Tried
 # Fewer measured trials than this say nothing that a model could use.
 _MIN_MEASURED = 3
 _N_STARTS = 5
-# With sources to learn from so many of the first trials are enough.
-_SHARE_OF_FIRST = 0.6
+# With sources to learn from so many of the first trials are enough, and so many are needed.
+_SHARE_OF_FIRST, _FEWEST_FIRST = 0.3, 3
 # When all sources are dropped, the first trials that they spared are made up for by every other
 # proposal; but not beyond so many times the first trials, when a study knows enough by itself.
 _MADE_UP_WITHIN = 3
@@ -118,7 +118,8 @@ def _propose_one(
     number = len(history) + len(pending)
     n_alone = problem.n_initial
     if sources:  # the model knows something sooner
-        problem = replace(problem, n_initial=math.ceil(_SHARE_OF_FIRST * problem.n_initial))
+        n_enough = max(_FEWEST_FIRST, math.ceil(_SHARE_OF_FIRST * n_alone))
+        problem = replace(problem, n_initial=min(n_alone, n_enough))
     rng = np.random.default_rng([seed, number])
     evidence = gather(problem, space, history, pending)
     seen = np.concatenate([evidence.rows, evidence.stopped, evidence.pending])

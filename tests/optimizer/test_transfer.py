@@ -225,14 +225,14 @@ def test_when_every_source_is_dropped_the_first_trials_are_made_up_for(
     assert made_up.config == alone[1]  # the first after the default
     assert made_up.weights == {"opposite": {"latency_ratio": 0.0, "top1_drop": 0.0}}
     assert any("without sources" in note for note in made_up.notes)
-    # By every other proposal, and as many as the sources spared: 10 less 3 of its own.
+    # By every other proposal, and as many as the sources spared: 10 less 2 of its own.
     asked, origins = list(history), []
-    for _ in range(15):
+    for _ in range(17):
         (one,) = propose(problem, asked, [], 4, sources=[opposite])
         asked.append(Observation(one.config, _metrics(one.config)))
         origins.append(one.origin)
-    assert origins == ["initial", "model"] * 7 + ["model"]
-    assert [t.config for t in asked[8:22:2]] == alone[1:8]
+    assert origins == ["initial", "model"] * 8 + ["model"]
+    assert [t.config for t in asked[8:24:2]] == alone[1:9]
     # A study that has tried much, or that a source is of use to, needs none.
     assert propose(problem, _drawn(30, 2), [], 4, sources=[opposite])[0].origin == "model"
     assert propose(problem, history, [], 4, sources=[related, opposite])[0].origin == "model"
