@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from stillhouse_service import attempts, checkpoints, dry_runs, early_stops, outcomes, probes
 from stillhouse_service.artifacts import ArtifactStore
@@ -131,8 +132,8 @@ class ComputeDesk:
         """
         try:
             self._store_end(end)
-        except (OperationalError, InterfaceError, Deposed):
-            raise  # it comes again
+        except (OperationalError, InterfaceError, PoolTimeout, OSError, MemoryError, Deposed):
+            raise  # passes: it comes again, and the result is kept until then
         except Exception as error:
             # A report that cannot be taken must not keep out those behind it.
             _log.exception("%s: its report cannot be taken", end.attempt_id)
