@@ -20,8 +20,8 @@ experiment: .venv/installed  ## every stage of the research plan, on real data
 experiment-quick: .venv/installed  ## the same in the small
 	@$(BIN)/stillhouse experiment run examples/digits/experiment-quick.yaml --folder experiment-quick
 
-# One thread in each of three processes: on two cores faster than two (561 s, 681), as tests wait a
-# quarter of their time, and than two threads in one.
+# One thread in each of three processes. Tests wait for a quarter of their time: on two cores two
+# processes take 681 s, three 561.
 test: .venv/installed  ## every test but the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -m "not slow" -n 3 --dist worksteal
 

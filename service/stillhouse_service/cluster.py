@@ -422,4 +422,6 @@ def _embedded(settings: Settings) -> Any:
         for child in multiprocessing.active_children():
             if child not in there_before:
                 child.kill()
-        raise ComputeUnavailable(f"no worker process starts: {error!r}") from error
+        is_late = isinstance(error, TimeoutError | AssertionError)
+        why = f"none has answered for {_START_S:g} s" if is_late else str(error)
+        raise ComputeUnavailable(f"no worker process starts: {why}") from error

@@ -30,13 +30,8 @@ from stillhouse_service.tables import EventRow
 
 State = Literal["ok", "degraded", "failed"]
 _ORDER: tuple[State, ...] = ("ok", "degraded", "failed")
-_SERVES_WITHOUT = (
-    "artifacts",
-    "room",
-    "compute",
-    "clock",
-    "driver",
-)  # reading, asking and telling go on
+# Without these reading, asking and telling go on.
+_SERVES_WITHOUT = ("artifacts", "room", "compute", "clock", "driver")
 _LEAST_SKEW = timedelta(seconds=5)  # less is a clock that is steered, or a slow answer
 _SOON = timedelta(days=14)
 _LONG_STEP_S = 60.0  # of the driver: a proposal takes a second, a cluster ten to start
